@@ -1,0 +1,1 @@
+"""The hypervisor lab: drives real servers through install, boot, tests and measurement of hypervisors."""

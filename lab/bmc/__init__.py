@@ -1,0 +1,1 @@
+"""Driving a server's BMC: providers for Redfish and IPMI behind one protocol."""

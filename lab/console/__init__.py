@@ -1,0 +1,1 @@
+"""Serial consoles: recording every byte, waiting for milestones, the timeline."""

@@ -1,0 +1,1 @@
+"""A leased server in our hands."""

@@ -1,0 +1,1 @@
+"""From command output to measurements."""

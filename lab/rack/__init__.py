@@ -1,0 +1,1 @@
+"""Rack files: one YAML file is a rack; a server in it is data."""

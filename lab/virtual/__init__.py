@@ -1,0 +1,1 @@
+"""The virtual rack: QEMU servers with real BMC protocols."""
