@@ -53,3 +53,11 @@ def cache() -> Path:
     folder = Path(platformdirs.user_cache_dir(_APP))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder
+
+
+def expand(path: str, base: Path) -> Path:
+    """The file that a path written in an inventory means.
+
+    `{state}` is the user's state folder, `~` the home; a relative path is relative to `base`.
+    """
+    return base / Path(path.replace("{state}", str(state()))).expanduser()

@@ -45,7 +45,7 @@ class Secret:
 
     def path(self, name: str) -> Path:
         """The file that a `file:` reference means."""
-        return self.base / Path(name.replace("{state}", str(paths.state()))).expanduser()
+        return paths.expand(name, self.base)
 
     def _from_file(self, name: str) -> str:
         file = self.path(name)
@@ -56,7 +56,11 @@ def redact(text: str) -> str:
     """`text` with every secret that this process has revealed, and every token header, blanked out."""
     for value in sorted(_revealed, key=len, reverse=True):
         text = text.replace(value, _REDACTED)
-    return re.sub(r"(?i)((?:x-auth-token|authorization)['\"]?\s*[:=]\s*['\"]?)[^'\",\s]+( [^'\",\s]+)?", rf"\1{_REDACTED}", text)
+    return re.sub(
+        r"(?i)((?:x-auth-token|authorization)['\"]?\s*[:=]\s*['\"]?)[^'\",\s]+( [^'\",\s]+)?",
+        rf"\1{_REDACTED}",
+        text,
+    )
 
 
 def is_reference(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,13 @@ from lab.errors import ConfigError
 Model = TypeVar("Model", bound=BaseModel)
 Key = str | int
 
+_MESSAGES = {
+    "extra_forbidden": "unknown key",
+    "missing": "is missing",
+    "string_type": "must be text; put it in quotes if it is, for YAML reads it otherwise",
+    "bool_type": "must be true or false",
+}
+
 
 def load_model(file: Path, model: type[Model]) -> Model:
     """The content of `file` as a `model`.
@@ -21,35 +29,83 @@ def load_model(file: Path, model: type[Model]) -> Model:
         ConfigError: not readable, not YAML, a key twice, or not what the model allows. The message has
             one line per complaint: `FILE:LINE: KEY: what is wrong`.
     """
-    try:
-        text = file.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be read: {error}", next_step="check the path and its permissions") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        problem = getattr(error, "problem", None) or str(error)
-        raise ConfigError(f"{file}:{line}: not YAML: {problem}", next_step="mend that line") from error
-    if root is None:
-        raise ConfigError(f"{file}:1: the file is empty", next_step="start from inventory/example-rack.yaml")
-    _refuse_duplicates(file, root)
-    try:
-        return model.model_validate(yaml.safe_load(text))
-    except ValidationError as error:
-        complaints = [_complaint(file, root, dict(detail)) for detail in error.errors(include_url=False, include_input=False)]
-        raise ConfigError("\n".join(dict.fromkeys(complaints)), next_step=f"mend the lines named above in {file.name}") from error
+    return Document.read(file).as_model(model)
 
 
-def line_of(root: yaml.Node, path: tuple[Key, ...]) -> int:
-    """The line (from 1) of the deepest part of `path` that exists under `root`."""
-    node, line = root, root.start_mark.line + 1
-    for key in path:
-        found = _child(node, key)
-        if found is None:
-            continue  # pydantic puts union member names into the path; they are not in the file
-        line, node = found
-    return line
+@dataclass(frozen=True)
+class Document:
+    """One YAML file: its content and where in the file each part of it stands."""
+
+    file: Path
+    content: Any
+    root: yaml.Node
+
+    @classmethod
+    def read(cls, file: Path) -> Document:
+        """Read and parse `file`.
+
+        Raises:
+            ConfigError: not readable, empty, not YAML, or a key stands twice.
+        """
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"{file}: cannot be read: {error}", next_step="check the path and its permissions"
+            ) from error
+        try:
+            root = yaml.compose(text, Loader=yaml.SafeLoader)
+            if root is not None:
+                _refuse_duplicates(file, root, set())
+            content = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise _not_yaml(file, error) from error
+        if root is None:
+            raise ConfigError(
+                f"{file}:1: file: is empty", next_step="start from a file that works in the same folder"
+            )
+        return cls(file, content, root)
+
+    def as_model(self, model: type[Model]) -> Model:
+        """The content as a `model`; ConfigError with one line per complaint when it does not fit."""
+        try:
+            return model.model_validate(self.content)
+        except ValidationError as error:
+            complaints = [
+                self._complaint(dict(detail))
+                for detail in error.errors(include_url=False, include_input=False)
+            ]
+            raise ConfigError(
+                "\n".join(dict.fromkeys(complaints)),
+                next_step=f"mend the lines named above in {self.file.name}",
+            ) from error
+
+    def where(self, *path: Key) -> str:
+        """`FILE:LINE: KEY` of the deepest part of `path` that the file has."""
+        line, keys = self._locate(path)
+        return f"{self.file}:{line}: {_shown(keys)}"
+
+    def _locate(self, path: tuple[Key, ...]) -> tuple[int, list[Key]]:
+        """The line of the deepest part of `path` that exists, and the keys worth showing."""
+        node, line, keys = self.root, self.root.start_mark.line + 1, list[Key]()
+        for position, key in enumerate(path):
+            found = _child(node, key)
+            if found is not None:
+                line, node = found
+                keys.append(key)
+            elif position == len(path) - 1 and not str(key).startswith("<"):
+                keys.append(key)  # the missing key itself; other strangers are names of union members
+        return line, keys
+
+    def _complaint(self, detail: dict[str, Any]) -> str:
+        path = (*detail["loc"], *detail.get("ctx", {}).get("at", ()))
+        message = _MESSAGES.get(detail["type"], detail["msg"].removeprefix("Value error, "))
+        return f"{self.where(*path)}: {message}"
+
+
+def _shown(keys: list[Key]) -> str:
+    parts = [f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys]
+    return "".join(parts).removeprefix(".") or "file"
 
 
 def _child(node: yaml.Node, key: Key) -> tuple[int, yaml.Node] | None:
@@ -62,31 +118,30 @@ def _child(node: yaml.Node, key: Key) -> tuple[int, yaml.Node] | None:
     return None
 
 
-def _complaint(file: Path, root: yaml.Node, detail: dict[str, Any]) -> str:
-    path: tuple[Key, ...] = detail["loc"]
-    shown: list[str] = []
-    node = root
-    for position, key in enumerate(path):
-        found = _child(node, key)
-        if found is not None:
-            node = found[1]
-        elif position != len(path) - 1:
-            continue
-        shown.append(f"[{key}]" if isinstance(key, int) else f".{key}" if shown else key)
-    message = "unknown key" if detail["type"] == "extra_forbidden" else detail["msg"].removeprefix("Value error, ")
-    return f"{file}:{line_of(root, path)}: {''.join(shown) or 'file'}: {message}"
+def _not_yaml(file: Path, error: Exception) -> ConfigError:
+    mark = getattr(error, "problem_mark", None)
+    line = mark.line + 1 if mark else 1
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return ConfigError(
+        f"{file}:{line}: file: not YAML: {problem}", next_step=f"mend line {line} of {file.name}"
+    )
 
 
-def _refuse_duplicates(file: Path, node: yaml.Node) -> None:
+def _refuse_duplicates(file: Path, node: yaml.Node, done: set[int]) -> None:
+    if id(node) in done:  # an alias: checked where it was anchored
+        return
+    done.add(id(node))
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _refuse_duplicates(file, item)
+            _refuse_duplicates(file, item, done)
     elif isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
-            if key.value in seen:
+            name = str(key.value)
+            if name in seen:
                 raise ConfigError(
-                    f"{file}:{key.start_mark.line + 1}: {key.value}: the key stands twice", next_step="remove one of the two"
+                    f"{file}:{key.start_mark.line + 1}: {name}: the key stands twice",
+                    next_step="remove one of the two",
                 )
-            seen.add(key.value)
-            _refuse_duplicates(file, value)
+            seen.add(name)
+            _refuse_duplicates(file, value, done)

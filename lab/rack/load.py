@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from lab import paths
-from lab.errors import UnknownName
-from lab.rack.model import Rack, Server
-from lab.strict_yaml import load_model
+from lab.errors import NoErasableDisk, UnknownName
+from lab.rack.model import Disk, Rack, Server
+from lab.strict_yaml import Document
+
+
+def rack_names() -> list[str]:
+    """Every rack in `inventory/`, sorted."""
+    return sorted(file.stem for file in paths.inventory().glob("*.yaml"))
 
 
 def find_rack(name: str) -> Path:
@@ -19,10 +25,10 @@ def find_rack(name: str) -> Path:
     for candidate in (Path(name), paths.inventory() / f"{name}.yaml", paths.inventory() / name):
         if candidate.is_file():
             return candidate
-    known = ", ".join(sorted(file.stem for file in paths.inventory().glob("*.yaml"))) or "none"
     raise UnknownName(
-        f"no rack '{name}' (in {paths.inventory()}: {known})",
-        next_step="give --rack a name from that list or the path of a rack file",
+        f"no rack '{name}'",
+        tried=f"the path {name}, and {paths.inventory()}",
+        next_step=f"{_choose(name, rack_names())}, or give the path of a rack file",
     )
 
 
@@ -33,9 +39,11 @@ def load_rack(name: str) -> Rack:
         UnknownName: there is no such file.
         ConfigError: the file does not fit the schema; the message names file, line and key.
     """
-    file = find_rack(name)
-    rack = load_model(file, Rack)
-    rack._file = file.resolve()
+    document = Document.read(find_rack(name))
+    rack = document.as_model(Rack)
+    rack._file = document.file.resolve()
+    for index, server in enumerate(rack.servers):
+        server._source = document.where("servers", index, "disks")
     return rack
 
 
@@ -50,5 +58,26 @@ def find_server(rack: Rack, name: str) -> Server:
             return server
     raise UnknownName(
         f"rack {rack.rack} has no server '{name}'",
-        next_step=f"choose from {', '.join(server.name for server in rack.servers)}",
+        next_step=_choose(name, [server.name for server in rack.servers]),
     )
+
+
+def erasable_disk(server: Server) -> Disk:
+    """The disk that an install of this server writes: the first that the rack file lets the lab erase.
+
+    Raises:
+        NoErasableDisk: it lists none; the message names file, line and key.
+    """
+    if not server.erasable:
+        raise NoErasableDisk(
+            f"{server.source}: no disk has `erase: true`",
+            server=server.name,
+            next_step="mark the disk that the lab may overwrite with `erase: true`, or leave this server out",
+        )
+    return server.erasable[0]
+
+
+def _choose(name: str, known: list[str]) -> str:
+    listed = ", ".join(known) or "none"
+    near = get_close_matches(name, known, n=1)
+    return f"choose from {listed} (nearest: {near[0]})" if near else f"choose from {listed}"
