@@ -1,0 +1,67 @@
+"""Whom we talk to, and the words for what went wrong there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from lab.errors import BmcCredentials, BmcRefused, BmcUnreachable, LabFault
+from lab.secret import redact
+
+
+class Unsupported(Exception):
+    """This provider cannot do that on this BMC; another one may. Never leaves `lab.bmc`."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user of the BMC; the password is read when a session is opened and kept nowhere else."""
+
+    user: str
+    password: Callable[[], str] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One face of one server's BMC: makes errors that name it and hold no secret.
+
+    Attributes:
+        server: name in the rack file.
+        address: the URL or `HOST:PORT` that is talked to.
+    """
+
+    server: str
+    address: str
+
+    def unreachable(self, tried: str, why: str) -> BmcUnreachable:
+        """Nothing answers at the address."""
+        return BmcUnreachable(
+            redact(f"BMC {self.address} does not answer: {why}"),
+            server=self.server,
+            tried=redact(tried),
+            next_step="check the address in the rack file, the BMC's cable and power, and firewalls",
+        )
+
+    def credentials(self, tried: str, why: str) -> BmcCredentials:
+        """The BMC answers but does not let us in."""
+        return BmcCredentials(
+            redact(f"BMC {self.address} refuses user or password: {why}"),
+            server=self.server,
+            tried=redact(tried),
+            next_step="check `user` and the secret that `password` names in the rack file",
+        )
+
+    def refused(self, tried: str, why: str, next_step: str | None = None) -> BmcRefused:
+        """The BMC understood and said no."""
+        return BmcRefused(
+            redact(f"BMC {self.address} refused: {why}"),
+            server=self.server,
+            tried=redact(tried),
+            next_step=next_step or "see the BMC's own log; check the user's privileges and licence",
+        )
+
+    def fault(self, tried: str, why: str, next_step: str) -> LabFault:
+        """Anything else that the lab's keeper must look at."""
+        return LabFault(
+            redact(f"BMC {self.address}: {why}"), server=self.server, tried=redact(tried), next_step=next_step
+        )
