@@ -1,0 +1,45 @@
+"""What an install must leave behind: the right disk written, by us, reachable only with this install's keys."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from lab.hypervisors.contract import Host
+from lab.machine.machine import Machine
+from lab.media.stamp import read_stamp
+
+CLOCK_TOLERANCE_S = 5.0
+
+
+def test_root_disk_carries_this_installs_stamp(machine: Machine, host: Host) -> None:
+    stamp = read_stamp(host.shell)
+    assert machine.installed is not None
+    assert stamp == machine.installed.stamp
+    assert stamp.release == host.release.name
+    assert stamp.server == host.server.name
+
+
+def test_only_the_erasable_disk_was_written(machine: Machine, host: Host) -> None:
+    assert machine.installed is not None
+    guid = machine.installed.disk_guid.lower()
+    written = [disk.serial for disk in host.disks() if disk.partition_table_id.lower() == guid]
+    assert written == [machine.installed.stamp.disk]
+    assert {disk.serial for disk in host.server.erasable} >= set(written)
+
+
+def test_login_needs_this_installs_key(host: Host) -> None:
+    effective = host.shell.check("sshd -T").output.lower().splitlines()
+    assert "passwordauthentication no" in effective
+    assert "permitrootlogin without-password" in effective
+
+
+def test_clock_was_set_by_the_install(host: Host) -> None:
+    before = datetime.now(UTC).timestamp()
+    theirs = float(host.shell.check("date +%s.%N").output)
+    after = datetime.now(UTC).timestamp()
+    assert before - CLOCK_TOLERANCE_S <= theirs <= after + CLOCK_TOLERANCE_S
+
+
+def test_address_came_by_dhcp(host: Host) -> None:
+    leases = host.shell.check("networkctl status --no-pager $(ls /sys/class/net | grep -v lo)").output
+    assert "DHCP4" in leases
