@@ -19,7 +19,18 @@ from lab.rack.endpoints import (
     TcpConsole,
     Tls,
 )
-from lab.rack.values import Flag, Identifier, Mac, Name, SecretReference, Size, Strict, complain, parse_size
+from lab.rack.values import (
+    Flag,
+    Identifier,
+    Mac,
+    Name,
+    OnOff,
+    SecretReference,
+    Size,
+    Strict,
+    complain,
+    parse_size,
+)
 from lab.rack.virtual import VirtualDisk, VirtualServer
 from lab.secret import Secret
 
@@ -97,7 +108,7 @@ class Server(Strict):
     disks: tuple[Disk, ...] = ()
     allow: frozenset[Permission] = frozenset()
     install_by: Literal["virtual-media", "pxe"] | None = None
-    power_after: Literal["off", "on", "as-found"] = "off"
+    power_after: Annotated[Literal["off", "on", "as-found"], OnOff] = "off"
     virtual: VirtualServer | None = None
     _source: str = PrivateAttr(default="")
 

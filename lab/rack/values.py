@@ -87,6 +87,12 @@ def _pattern(pattern: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": pattern})
 
 
+def _switch(value: object) -> object:
+    """`off` and `on`, which YAML 1.1 reads as false and true, as the words they are."""
+    return {False: "off", True: "on"}[value] if isinstance(value, bool) else value
+
+
+OnOff = BeforeValidator(_switch)
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=63)]
 Flag = StrictBool
 Mac = Annotated[

@@ -1,0 +1,83 @@
+"""`lab check`: the read-only preflight of a rack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lab.cli import complete
+from lab.cli.output import Json, print_json, print_table, progress
+from lab.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lab.rack.checks import Doors
+    from lab.rack.preflight import Check, Preflight
+
+_STYLE = {"ok": "green", "failed": "bold red", "skipped": "dim"}
+
+
+def check(
+    rack: Annotated[
+        str,
+        typer.Argument(help="A rack's name in inventory/, or a rack file.", autocompletion=complete.racks),
+    ],
+    server: Annotated[
+        list[str] | None,
+        typer.Option("--server", "-s", help="Only this server; repeatable.", autocompletion=complete.servers),
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="Time each server has in all.", min=1)] = 90,
+    json: Json = False,
+) -> None:
+    """Is everything there that a run needs? Reads only: nothing is switched, mounted or written.
+
+    Per server: secrets, an erasable disk, the BMC's certificate, user and password by Redfish and by IPMI,
+    the console, firmware mode, MACs and disks as the BMC reports them, and the BMC's clock. What a BMC
+    cannot say is skipped with the reason. The exit code is that of the first failure.
+
+    [bold]lab check virtual[/bold]
+
+    [bold]lab check inventory/rack7.yaml --server r7u12 --json[/bold]
+    """
+    from lab.rack.load import find_server, load_rack
+    from lab.rack.preflight import Check, Preflight, preflight
+
+    try:
+        loaded = load_rack(rack)
+        chosen = [find_server(loaded, name) for name in server or ()] or loaded.servers
+    except ConfigError as error:
+        if json:
+            print_json(Preflight(rack, (Check.failed(None, "schema", error),)).as_json())
+        raise
+    with progress(f"checking {loaded.rack}") as steps:
+        result = preflight(loaded, chosen, real_doors(), seconds=seconds, progress=steps)
+    if json:
+        print_json(result.as_json())
+    else:
+        _show(result)
+    raise typer.Exit(result.exit_code)
+
+
+def real_doors() -> Doors:
+    """The ways to real servers: the BMC providers, the console transports and the leases."""
+    from lab.bmc import open_bmc
+    from lab.console.open import opener
+    from lab.machine.lease import leases, server_key
+    from lab.rack.checks import Doors
+
+    holders = {lease.key: lease.holder for lease in leases() if lease.lapsed is None}
+    return Doors(open_bmc, opener, lambda server: holders.get(server_key(server)))
+
+
+def _show(result: Preflight) -> None:
+    from rich.text import Text
+
+    def row(check: Check) -> tuple[str, str, Text, str]:
+        return check.server or "(rack)", check.name, Text(check.outcome, _STYLE[check.outcome]), check.detail
+
+    print_table(("Server", "Check", "Outcome", "Detail"), map(row, result.checks), empty="")
+    for failure in result.failures:
+        typer.echo(f"{failure.server or result.rack}: {failure.name}: {failure.detail}", err=True)
+        typer.echo(f"  next: {failure.next_step}", err=True)
+    counts = [f"{sum(check.outcome == outcome for check in result.checks)} {outcome}" for outcome in _STYLE]
+    typer.echo(f"rack {result.rack}: {', '.join(counts)}")

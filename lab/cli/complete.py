@@ -1,0 +1,44 @@
+"""Names for the shell to complete; fast and silent, whatever state the files are in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from lab import paths
+
+
+def racks(incomplete: str) -> list[str]:
+    """Racks in `inventory/`."""
+    return _starting(incomplete, [file.stem for file in paths.inventory().glob("*.yaml")])
+
+
+def releases(incomplete: str) -> list[str]:
+    """Releases in `firmware/releases/`."""
+    return _starting(incomplete, [file.stem for file in (paths.firmware() / "releases").glob("*.yaml")])
+
+
+def servers(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Servers of the rack named earlier on the command line, else of the virtual one."""
+    import yaml
+
+    from lab.errors import UnknownName
+    from lab.rack.load import find_rack
+
+    try:
+        content: Any = yaml.safe_load(find_rack(ctx.params.get("rack") or "virtual").read_text())
+        return _starting(incomplete, [str(server["name"]) for server in content["servers"]])
+    except (OSError, UnknownName, yaml.YAMLError, KeyError, TypeError):
+        return []  # a shell wants names or nothing; `lab check` tells what is wrong with the file
+
+
+def leased(incomplete: str) -> list[str]:
+    """Servers that are leased."""
+    from lab.machine.lease import leases
+
+    return _starting(incomplete, [lease.server for lease in leases()])
+
+
+def _starting(incomplete: str, names: list[str]) -> list[str]:
+    return sorted(name for name in names if name.startswith(incomplete))

@@ -1,0 +1,42 @@
+"""`lab report`: pages from what a run wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Pages from what a run wrote.")
+
+
+@app.callback()
+def group() -> None:
+    """Pages from what a run wrote."""
+
+
+@app.command()
+def build(
+    run: Annotated[
+        Path | None, typer.Argument(help="The run's folder; the latest, reports/run, when absent.")
+    ] = None,
+    site: Annotated[Path | None, typer.Option(help="Where the pages go; reports/site when absent.")] = None,
+) -> None:
+    """Build the Allure site and the comparison page of a run.
+
+    [bold]lab report build[/bold]
+
+    [bold]lab report build reports/runs/2026-11-23T10-00-00 --site /tmp/site[/bold]
+    """
+    from lab import paths
+    from lab.errors import UnknownName
+    from lab.report.build import build as build_site
+
+    run = run or paths.reports() / "run"
+    if not run.is_dir():
+        raise UnknownName(
+            f"no run at {run}", next_step="run `pytest testcases` first, or name a folder in reports/runs/"
+        )
+    site = site or paths.reports() / "site"
+    build_site(run, site)
+    typer.echo(f"built {site}")
