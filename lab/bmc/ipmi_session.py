@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from pyghmi import exceptions as pyghmi_errors
 from pyghmi.ipmi.private import constants
@@ -34,7 +34,8 @@ IDLE_S = 25.0
 """Seconds after which a session is not trusted any more: BMCs drop one after 60 s without traffic."""
 
 _PASSWORD_WORDS = ("incorrect password", "unauthorized name", "invalid role", "privilege", "integrity check")
-_STUMBLES = (
+_SILENCE_WORDS = ("timeout", "no answer", "Session failed to initialize", "Name or service not known")
+STUMBLES = (
     pyghmi_errors.PyghmiException,
     struct.error,
     OSError,
@@ -45,6 +46,7 @@ _STUMBLES = (
     AssertionError,
     NotImplementedError,
 )
+"""What pyghmi throws, here and there, when a BMC answers oddly."""
 pyghmi_lock = threading.RLock()
 
 
@@ -87,7 +89,7 @@ class IpmiSession:
         with pyghmi_lock:
             try:
                 yield
-            except _STUMBLES as problem:
+            except STUMBLES as problem:
                 self._forget()
                 raise self._target.fault(
                     tried,
@@ -159,7 +161,7 @@ class IpmiSession:
             if session is not None:
                 try:
                     session.logout()
-                except _STUMBLES:
+                except STUMBLES:
                     session.logged = 0
 
     def _log_in(self, tried: str) -> None:
@@ -182,9 +184,10 @@ class IpmiSession:
         if error:
             self._forget()
             text = str(error)
-            if any(word in text.lower() for word in _PASSWORD_WORDS):
+            kind = failure_kind(text)
+            if kind == "credentials":
                 raise self._target.credentials(tried, text)
-            if text in ("timeout", "no answer", "Session failed to initialize"):
+            if kind == "unreachable":
                 raise self._target.unreachable(tried, "no answer to IPMI over UDP")
             raise self._target.fault(
                 tried, text, "close other sessions to this BMC, or wait a minute until they expire"
@@ -228,6 +231,13 @@ class IpmiSession:
         for by_port in Session.bmc_handlers.values():
             for port in [port for port, owner in by_port.items() if owner is session]:
                 del by_port[port]
+
+
+def failure_kind(text: str) -> Literal["credentials", "unreachable", "fault"]:
+    """What pyghmi means by the text with which a log-in ended."""
+    if any(word in text.lower() for word in _PASSWORD_WORDS):
+        return "credentials"
+    return "unreachable" if any(word in text for word in _SILENCE_WORDS) else "fault"
 
 
 def _data(answer: dict[str, Any], netfn: int, command: int) -> bytes:

@@ -1,0 +1,182 @@
+"""The process that holds one server's SOL session: `python -m lab.bmc.sol_child`.
+
+A process of its own, because pyghmi's global event loop lets one stalled console hold up everything
+else, and because a second session of one account in the same process hangs. On standard input comes one
+line of JSON (host, port, user, password), then raw bytes for the server;
+end of file, or a parent that is gone, ends it. Frames (`sol_frames`) leave on standard output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import sys
+import time
+from dataclasses import dataclass
+
+from lab.bmc.ipmi_session import STUMBLES, failure_kind
+from lab.bmc.sol_frames import LARGEST, Kind, frame
+from lab.bmc.sol_session import TAKEN, SolSession
+
+OPEN_S = 8.0
+"""Seconds to log in and activate."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 5.0
+"""Back-off between attempts to get the console back."""
+FORGETTING_BMC_S = 600.0
+"""Seconds without a BMC after which the console is lost for good."""
+_PUMP_S = 0.05
+_LEAVE_S = 2.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the parent asks for."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+
+
+class ParentGone(Exception):
+    """Nobody reads us any more."""
+
+
+class Holder:
+    """Opens the session, keeps it open, tells what happened to it."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._parent = os.getppid()
+        self._was_open = False
+        self._force = True
+
+    def run(self) -> int:
+        """Hold the console until the parent leaves; the exit status."""
+        down_since: float | None = None
+        wait = FIRST_WAIT_S
+        while True:
+            session, why = self._open()
+            if session is not None:
+                self._announce(session, down_since)
+                down_since, wait = None, FIRST_WAIT_S
+                why = self._hold(session)
+                # Our own orphan may be freed again; somebody who took the console from us may keep it.
+                self._force = why != TAKEN
+                self._tell(Kind.EVENT, f"gap: console lost ({why}); connecting again")
+                down_since = time.monotonic()
+            elif not self._was_open:
+                self._tell(Kind.FAILED, f"{failure_kind(why)} {why}")
+                return 1
+            elif down_since is not None and time.monotonic() - down_since > FORGETTING_BMC_S:
+                self._tell(Kind.FAILED, f"{failure_kind(why)} not back within {FORGETTING_BMC_S:.0f} s: {why}")
+                return 1
+            self._idle(wait)
+            if session is None:
+                wait = min(LONGEST_WAIT_S, wait * 2)
+
+    def _open(self) -> tuple[SolSession | None, str]:
+        order, session = self._order, None
+        deadline = time.monotonic() + OPEN_S
+        try:
+            session = SolSession(
+                order.host,
+                order.port,
+                order.user.encode(),
+                order.password.encode(),
+                self._print,
+                lambda text: self._tell(Kind.EVENT, text),
+                force=self._force,
+            )
+            while not session.connected and session.lost is None and time.monotonic() < deadline:
+                session.pump(_PUMP_S)
+                self._check_parent()
+        except STUMBLES as problem:
+            return None, f"{type(problem).__name__}: {problem}"
+        if session.connected and session.lost is None:
+            return session, ""
+        return None, session.lost or "no answer to IPMI over UDP"
+
+    def _hold(self, session: SolSession) -> str:
+        try:
+            while session.lost is None:
+                if select.select([sys.stdin.buffer], [], [], 0)[0]:
+                    session.type(self._typed())
+                session.pump(_PUMP_S)
+                self._check_parent()
+        except STUMBLES as problem:
+            return f"{type(problem).__name__}: {problem}"
+        except ParentGone:
+            self._leave(session)
+            raise
+        self._leave(session)
+        return session.lost or ""
+
+    def _leave(self, session: SolSession) -> None:
+        deadline = time.monotonic() + _LEAVE_S
+        with contextlib.suppress(*STUMBLES):
+            while session.lost is None and not session.quiet and time.monotonic() < deadline:
+                session.pump(_PUMP_S)
+            session.release()
+
+    def _announce(self, session: SolSession, down_since: float | None) -> None:
+        if session.freed_another:
+            self._tell(Kind.EVENT, "the console was held by another client, whose session was ended")
+        if down_since is not None:
+            self._tell(Kind.EVENT, f"console back after {time.monotonic() - down_since:.1f} s")
+        if not self._was_open:
+            self._was_open = True
+            self._tell(Kind.OPEN, "console open")
+
+    def _idle(self, seconds: float) -> None:
+        """Wait before the next attempt; what is typed meanwhile is dropped, and said to be."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self._check_parent()
+            if select.select([sys.stdin.buffer], [], [], min(left, 0.5))[0]:
+                self._tell(Kind.EVENT, f"{len(self._typed())} bytes of input dropped: console not open")
+
+    def _typed(self) -> bytes:
+        data = os.read(0, 4096)
+        if not data:
+            raise ParentGone
+        return data
+
+    def _check_parent(self) -> None:
+        if os.getppid() != self._parent:
+            raise ParentGone
+
+    def _print(self, data: bytes) -> None:
+        for start in range(0, len(data), LARGEST):
+            self._write(frame(Kind.OUTPUT, data[start : start + LARGEST]))
+
+    def _tell(self, kind: Kind, text: str) -> None:
+        self._write(frame(kind, text.encode()[:LARGEST]))
+
+    def _write(self, data: bytes) -> None:
+        while data:
+            try:
+                data = data[os.write(1, data) :]
+            except BrokenPipeError:
+                raise ParentGone from None
+
+
+def main() -> int:
+    """Read the order, hold the console."""
+    # Ctrl-C reaches the whole process group; the console is recorded until the parent closes it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    line = bytearray()
+    # Not sys.stdin.readline(): its buffer would swallow input that follows the order.
+    while (byte := os.read(0, 1)) not in (b"", b"\n"):
+        line += byte
+    try:
+        return Holder(Order(**json.loads(line))).run()
+    except ParentGone:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
