@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lab.errors import BmcRefused, ConfigError, LabError, LabFault
 from lab.machine import lease as leases
+from lab.machine.boot import Boot
 from lab.machine.edges import Edge, State, route
 from lab.machine.installed import Installed, reusable
 from lab.machine.journal import Journal
@@ -48,6 +49,7 @@ class Machine:
         self.release: Release | None = None
         self.installed: Installed | None = None
         self.installation: Installation | None = None
+        self.boot = Boot.begin(self)
         self._host: Host | None = None
         self._lease: leases.Lease | None = None
 

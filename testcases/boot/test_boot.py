@@ -18,13 +18,13 @@ def test_hypervisor_really_runs(host: Host, record: Recorder) -> None:
 
 def test_every_milestone_was_passed_in_order(machine: Machine, host: Host) -> None:
     wanted = family(host.release.family).boot_milestones
-    passed = [mark for mark in machine.boot_marks() if mark.name in wanted]
+    passed = [mark for mark in machine.boot.marks if mark.name in wanted]
     assert [mark.name for mark in passed] == list(wanted)
     assert passed == sorted(passed, key=lambda mark: mark.at)
 
 
 def test_boot_times_are_recorded(machine: Machine, host: Host, record: Recorder) -> None:
-    times = measure.boot(host, machine.boot_marks())
+    times = measure.boot(host, machine.boot.marks)
     record(times)
     assert all(measurement.value > 0 for measurement in times.measurements)
 

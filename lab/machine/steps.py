@@ -1,0 +1,201 @@
+"""The steps that go along the edges: each takes the machine, does one thing, returns its evidence in a line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from lab.bmc.api import Answer, BootDevice, PowerAction
+from lab.console.api import Match, NotSeen, Pattern, Position
+from lab.deadline import Deadline
+from lab.errors import BootFailure, ConfigError, HypervisorFailure, InstallFailure, LabError, LabFault
+from lab.machine.boot import Boot
+from lab.machine.installed import Installed
+
+if TYPE_CHECKING:
+    from lab.machine.machine import Machine
+    from lab.release import Release
+
+Step = Callable[["Machine"], str]
+
+_POWER_S = 90.0
+_DEPLOY_BOOT_S = 240.0
+_DONE_BY_HTTP_S = 15.0
+
+
+def cut_power(machine: Machine) -> str:
+    """Switch the server off, whatever it is doing."""
+    machine.adopt(None)
+    return _said(machine.power.act(PowerAction.OFF))
+
+
+def power_on(machine: Machine) -> str:
+    """Switch the server on, to boot from its disk; boot order is never trusted, so the device is named."""
+    named = machine.bmc.boot_once(BootDevice.DISK, machine.server.firmware)
+    machine.boot = Boot.begin(machine)
+    on = machine.power.act(PowerAction.ON)
+    return f"boot once from disk {_said(named)}; on {_said(on)}"
+
+
+def start_installer(machine: Machine) -> str:
+    """Serve this install, boot the server once from it, and see the deploy RAM OS come up on the console."""
+    from lab.console.catalogue import pattern, patterns
+    from lab.media.install import Installation
+    from lab.selection import target_disk
+
+    release = _release(machine)
+    disk = target_disk(machine.server)
+    machine.installation = Installation(
+        machine.rack,
+        machine.server,
+        release,
+        disk,
+        progress=lambda text: machine.run.progress(machine.server.name, text),
+    )
+    installation = machine.installation.open()
+    if machine.server.installs_by == "virtual-media":
+        attached = machine.bmc.insert_media(installation.iso_url)
+        named = machine.bmc.boot_once(BootDevice.CD, machine.server.firmware)
+        evidence = f"media {_said(attached)}; boot once from CD {_said(named)}"
+    else:
+        installation.offer_pxe()
+        named = machine.bmc.boot_once(BootDevice.PXE, machine.server.firmware)
+        evidence = f"PXE offered; boot once from network {_said(named)}"
+    machine.journal.write(
+        "installing",
+        install_id=installation.stamp.install_id,
+        detail=f"{release.name} onto disk {disk.name}, which is half written if this was interrupted",
+    )
+    machine.boot = Boot.begin(machine)
+    machine.power.act(PowerAction.ON)
+    match = _expect(
+        machine,
+        [pattern("deploy-booted")],
+        Deadline.after(_DEPLOY_BOOT_S, "the deploy RAM OS to say that it has booted"),
+        patterns("firmware", "loader", "kernel", "deploy"),
+        InstallFailure,
+    )
+    return f"{evidence}; console said: {match.line.strip()}"
+
+
+def finish_install(machine: Machine) -> str:
+    """Follow the install to its end on console and by HTTP; the server powers itself off; detach the media."""
+    from lab.console.catalogue import pattern, patterns
+
+    installation = machine.installation
+    if installation is None:
+        raise LabFault("no install is under way", server=machine.server.name, next_step="start from the state off")
+    release = _release(machine)
+    limit = Deadline.after(release.stages.install, f"the install of {release.name} to end")
+    try:
+        match = _expect(
+            machine, [pattern("deploy-done")], limit, patterns("kernel", "deploy"), InstallFailure
+        )
+        installation.wait_done(limit.within(_DONE_BY_HTTP_S, "the authenticated report that the install is done"))
+        machine.power.await_state("off", Deadline.after(_POWER_S, "the deploy RAM OS to power off"))
+        if machine.server.installs_by == "virtual-media":
+            machine.bmc.eject_media()
+    finally:
+        installation.close()
+        machine.installation = None
+    machine.installed = Installed.of(installation)
+    machine.journal.write("installed", install_id=machine.installed.stamp.install_id, detail=release.name)
+    return f"console said: {match.line.strip()}; done by authenticated HTTP; powered off; media detached"
+
+
+def watch_loader(machine: Machine) -> str:
+    """See firmware hand over: the first loader, hypervisor or kernel line on the console."""
+    from lab.console.catalogue import patterns
+
+    release = _release(machine)
+    signs = [sign for sign in patterns("loader", "hypervisor", "kernel") if sign.kind == "milestone"]
+    match = _expect(
+        machine,
+        signs,
+        Deadline.after(release.stages.boot, "firmware to hand over to the boot loader of the disk"),
+        patterns("firmware", "loader"),
+        BootFailure,
+    )
+    return f"console said: {match.line.strip()}"
+
+
+def watch_boot(machine: Machine) -> str:
+    """Follow the release's milestones to the end, log in, and check stamp and proof."""
+    from lab.console.catalogue import pattern, patterns
+    from lab.hypervisors import family
+    from lab.machine.login import log_in
+
+    release = _release(machine)
+    kind = family(release.family)
+    limit = Deadline.after(release.stages.boot, f"{release.name} to boot")
+    failures = patterns("loader", "hypervisor", "kernel", "services", "control-domain")
+    position = machine.boot.position
+    for name in kind.boot_milestones:
+        match = _expect(machine, [pattern(name)], limit, failures, BootFailure, since=position)
+        position = match.end
+        machine.boot.passed(machine, match)
+    host = log_in(machine, Deadline.after(release.stages.ready, "the first authenticated SSH command"))
+    machine.adopt(host)
+    kind.prove(host)
+    return f"logged in; this install's stamp is on the root disk; {release.family} proven to run"
+
+
+def shut_down(machine: Machine) -> str:
+    """Ask the hypervisor to power off; after its deadline, cut the power and say so."""
+    from lab.hypervisors import family
+
+    release = _release(machine)
+    kind = family(release.family)
+    try:
+        kind.shutdown(machine.host())
+        machine.adopt(None)
+        machine.power.await_state("off", Deadline.after(release.stages.shutdown, f"{release.name} to power off"))
+    except (LabFault, HypervisorFailure) as error:
+        machine.note(f"no graceful power-off: {error.message}")
+        return f"forced off {cut_power(machine)}, because: {error.message}"
+    return "powered off by the operating system"
+
+
+STEPS: dict[str, Step] = {
+    step.__name__: step
+    for step in (cut_power, power_on, start_installer, finish_install, watch_loader, watch_boot, shut_down)
+}
+
+
+def _release(machine: Machine) -> Release:
+    if machine.release is None:
+        raise ConfigError("no release was named", server=machine.server.name, next_step="pass one to goto('ready', release)")
+    return machine.release
+
+
+def _said(answer: Answer) -> str:
+    return f"{answer.outcome} ({answer.provider})"
+
+
+def _expect(
+    machine: Machine,
+    wanted: Sequence[Pattern],
+    deadline: Deadline,
+    watched: Sequence[Pattern],
+    blame: type[LabError],
+    *,
+    since: Position | None = None,
+) -> Match:
+    """Wait on the console from the power-on of this boot; silence is explained by the power state."""
+    failures = [pattern for pattern in watched if pattern.kind == "failure"]
+    try:
+        return machine.console.expect(
+            wanted, deadline, failures=failures, since=since or machine.boot.position
+        )
+    except NotSeen as unseen:
+        names = " or ".join(pattern.name for pattern in wanted)
+        power = machine.bmc.power()
+        silence = f"power is {power}, the console has been silent for {unseen.silent_for:.0f} s"
+        raise blame(
+            f"{names} was not seen in time: {silence}",
+            server=machine.server.name,
+            release=machine.release.name if machine.release else None,
+            tried=f"waited for {deadline.why}",
+            console=unseen.tail[-12:],
+            next_step="read the serial log of this server from the power-on onwards",
+        ) from unseen

@@ -1,0 +1,20 @@
+"""The lab's own tests: an own state folder for each, so that nothing of the user's is seen or touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "nightly: a longer proof, run by `make nightly` only")
+    config.addinivalue_line("markers", "recorded: needs the recorded vendor trees beside the checkout")
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder that belongs to this test alone (the cache of built images is shared)."""
+    folder = tmp_path_factory.mktemp("state")
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder))
+    return folder
