@@ -33,6 +33,7 @@ class Record:
         self.changed = threading.Condition()
         self.transcript = Transcript()
         self.ended = False
+        self.log = folder / f"{server}.log"
         self.incomplete: str | None = None
         self._zero = zero
         self._on_mark = on_mark
@@ -46,8 +47,8 @@ class Record:
 
     def take(self, data: bytes) -> None:
         """Keep what arrived just now."""
-        stamp = now()
         with self.changed:
+            stamp = now()  # under the lock: what stands later in the log is stamped later
             self._last_output = stamp.monotonic
             self._keep(data, self._decoder.feed(data), stamp)
 
@@ -61,8 +62,8 @@ class Record:
 
     def mark(self, kind: MarkKind, text: str) -> None:
         """Set a mark; after the end it is only passed on."""
-        stamp = now()
         with self.changed:
+            stamp = now()
             if not self.ended:
                 self._marks.append((stamp, text))
                 self._write(b"", "", stamp, mark=text)

@@ -92,6 +92,11 @@ class Console:
         return self._lost
 
     @property
+    def log(self) -> Path:
+        """The log for people."""
+        return self._record.log
+
+    @property
     def incomplete(self) -> str | None:
         """Why the files lack something, where the disk refused it; the log has a gap line there."""
         return self._record.incomplete
@@ -257,12 +262,17 @@ class Console:
         data = stream.read()
         if data:
             self._record.take(data)
-        events = getattr(
-            stream, "events", None
-        )  # what the transport knows to be lost; not every one can tell
+        events = getattr(stream, "events", None)  # only some transports know what happened to the stream
         for event in events() if events else ():
-            self._record.mark("gap", f"gap: {event}")
+            self._happened(event)
         return bool(data)
+
+    def _happened(self, event: str) -> None:
+        if event.startswith("gap:"):
+            self._record.cut()
+            self._record.mark("gap", event)
+        else:
+            self._record.mark("note", event)
 
     def _reconnect(self, stream: ByteStream, reason: str) -> ByteStream | None:
         """A fresh stream, or None when asked to stop before there is one."""
