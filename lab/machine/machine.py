@@ -11,7 +11,8 @@ from lab.errors import BmcRefused, ConfigError, LabError, LabFault
 from lab.machine import lease as leases
 from lab.machine.boot import Boot
 from lab.machine.edges import Edge, State, route
-from lab.machine.installed import Installed, reusable
+from lab.machine.credentials import Credentials, Phase, latest
+from lab.machine.installed import reusable
 from lab.machine.journal import Journal
 from lab.machine.power import PowerControl
 from lab.machine.steps import STEPS
@@ -47,7 +48,7 @@ class Machine:
         self.state = State.UNKNOWN
         self.broken: LabError | None = None
         self.release: Release | None = None
-        self.installed: Installed | None = None
+        self.installed: Credentials | None = None
         self.installation: Installation | None = None
         self.boot = Boot.begin(self)
         self._host: Host | None = None
@@ -77,12 +78,21 @@ class Machine:
             machine = cls(run, rack, server, bmc=bmc, console=console)
             machine._lease = lease
             undo.pop_all()
-        found = machine.journal.read()
-        if note:
-            machine.note(note)
-        if found.status in ("installing", "dirty"):
-            machine.note(f"found {found.status} since {found.at:%Y-%m-%d %H:%M} UTC: {found.detail}")
+        machine._tell_what_was_found(note)
         return machine
+
+    def _tell_what_was_found(self, takeover: str | None) -> None:
+        if takeover:
+            self.note(takeover)
+        if dirt := self.journal.read():
+            self.note(f"was given back dirty at {dirt.at:%Y-%m-%d %H:%M} UTC: {dirt.why}")
+        before = latest(self.rack.rack, self.server.name)
+        if before is not None and before.phase is Phase.WRITING:
+            stamp = before.stamp
+            self.note(
+                f"disk {stamp.disk} is half written: the install of {stamp.release} begun at "
+                f"{stamp.installed_at:%Y-%m-%d %H:%M} UTC never ended"
+            )
 
     def note(self, text: str) -> None:
         """Say something of this machine: to whoever watches, into the serial log and the timeline."""
@@ -161,15 +171,13 @@ class Machine:
             self.adopt(None)
             self.console.close()
             self.bmc.close()
-            detail = "; ".join(complaints)
-            before = self.journal.read()
             if complaints:
-                self.journal.write("dirty", install_id=before.install_id, detail=detail)
-            elif before.status == "dirty":
-                self.journal.write("clean", install_id=None)
+                self.journal.dirty("; ".join(complaints))
+            else:
+                self.journal.clean()
             if self._lease is not None:
                 leases.give_up(self._lease)
-        return detail or None
+        return "; ".join(complaints) or None
 
     def _farewell(self, keep: bool) -> list[tuple[str, Callable[[], object]]]:
         from lab.bmc.api import BootDevice, PowerAction

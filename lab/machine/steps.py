@@ -10,7 +10,6 @@ from lab.console.api import Match, NotSeen, Pattern, Position
 from lab.deadline import Deadline
 from lab.errors import BootFailure, ConfigError, HypervisorFailure, InstallFailure, LabError, LabFault
 from lab.machine.boot import Boot
-from lab.machine.installed import Installed
 
 if TYPE_CHECKING:
     from lab.machine.machine import Machine
@@ -61,11 +60,6 @@ def start_installer(machine: Machine) -> str:
         installation.offer_pxe()
         named = machine.bmc.boot_once(BootDevice.PXE, machine.server.firmware)
         evidence = f"PXE offered; boot once from network {_said(named)}"
-    machine.journal.write(
-        "installing",
-        install_id=installation.stamp.install_id,
-        detail=f"{release.name} onto disk {disk.name}, which is half written if this was interrupted",
-    )
     machine.boot = Boot.begin(machine)
     machine.power.act(PowerAction.ON)
     match = _expect(
@@ -98,8 +92,7 @@ def finish_install(machine: Machine) -> str:
     finally:
         installation.close()
         machine.installation = None
-    machine.installed = Installed.of(installation)
-    machine.journal.write("installed", install_id=machine.installed.stamp.install_id, detail=release.name)
+    machine.installed = installation.credentials
     return f"console said: {match.line.strip()}; done by authenticated HTTP; powered off; media detached"
 
 

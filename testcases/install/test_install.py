@@ -6,14 +6,15 @@ from datetime import UTC, datetime
 
 from lab.hypervisors.contract import Host
 from lab.machine.machine import Machine
-from lab.media.stamp import read_stamp
+from lab.machine.credentials import STAMP_PATH, Stamp
 
 CLOCK_TOLERANCE_S = 5.0
 
 
 def test_root_disk_carries_this_installs_stamp(machine: Machine, host: Host) -> None:
-    stamp = read_stamp(host.shell)
+    stamp = Stamp.parse(host.shell.check(f"cat {STAMP_PATH}").output)
     assert machine.installed is not None
+    assert stamp is not None
     assert stamp == machine.installed.stamp
     assert stamp.release == host.release.name
     assert stamp.server == host.server.name
@@ -21,7 +22,7 @@ def test_root_disk_carries_this_installs_stamp(machine: Machine, host: Host) -> 
 
 def test_only_the_erasable_disk_was_written(machine: Machine, host: Host) -> None:
     assert machine.installed is not None
-    guid = machine.installed.disk_guid.lower()
+    guid = machine.installed.stamp.install_id
     written = [disk.serial for disk in host.disks() if disk.partition_table_id.lower() == guid]
     assert written == [machine.installed.stamp.disk]
     assert {disk.serial for disk in host.server.erasable} >= set(written)
