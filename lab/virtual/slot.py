@@ -1,0 +1,108 @@
+"""One server's slot in the rack: its chassis, its serial hub and its two BMC faces, wired together."""
+
+from __future__ import annotations
+
+import ssl
+import uuid
+from typing import Any
+
+from lab.rack.model import Rack, Server
+from lab.virtual import hardware, ports
+from lab.virtual.chassis import Chassis
+from lab.virtual.folder import RackFolder
+from lab.virtual.ipmi import fru
+from lab.virtual.ipmi.config import Account, Face
+from lab.virtual.ipmi.face import IpmiFace
+from lab.virtual.leftovers import environment
+from lab.virtual.network import Network
+from lab.virtual.redfish.face import RedfishFace
+from lab.virtual.redfish.service import RedfishService
+from lab.virtual.redfish.sessions import SessionTable
+from lab.virtual.serial_hub import SerialHub
+
+
+class Slot:
+    """Everything of one server that the daemon runs."""
+
+    def __init__(self, rack: Rack, server: Server, folder: RackFolder, networks: dict[str, Network]) -> None:
+        self.server = server
+        self.folder = folder.server(server)
+        self.hub = SerialHub(self.folder.serial_raw)
+        self.chassis = Chassis(server, self.folder, self.hub, networks, rack.rack)
+        self.chassis.environment = environment(folder)
+        self.ipmi: IpmiFace | None = None
+        self.redfish: RedfishService | None = None
+        self._rack = rack
+        self._rack_folder = folder
+
+    async def open(self, tls: ssl.SSLContext | None) -> None:
+        """Bring both faces up, power off; returns when they answer."""
+        self.folder.make()
+        hardware.prepare(self.server, self.folder)
+        self.folder.serial_raw.write_bytes(b"")
+        for old in self.folder.media.iterdir():  # fetched for a daemon that is gone; nothing is inserted now
+            old.unlink()
+        await self.hub.open()
+        identity = uuid.uuid5(
+            uuid.NAMESPACE_DNS, f"bmc.{self.server.name}.{self._rack.rack}.virtual-rack.invalid"
+        )
+        accounts = self._accounts()
+        place = ports.ipmi(self.server)
+        if place is not None:
+            self.chassis.ipmi_port = ports.free_port()
+            unit = fru.Fru(
+                "hypervisor-lab",
+                self.server.model[:63],
+                self.server.name,
+                hardware.serial_number(self.server),
+            )
+            wiring = Face(
+                self.server.name,
+                place.address,
+                place.port,
+                identity.hex,
+                accounts,
+                self.chassis.ipmi_port,
+                self.hub.port,
+                unit,
+            )
+            self.ipmi = IpmiFace(self.chassis, wiring, self._rack_folder)
+            await self.ipmi.open()
+        place = ports.redfish(self.server)
+        if place is not None:
+            face = RedfishFace(self.chassis, self.ipmi, SessionTable(accounts), str(identity))
+            self.redfish = RedfishService(face)
+            plain = (self.server.bmc.redfish or "").startswith("http://")
+            await self.redfish.open(place.address, place.port, None if plain else tls)
+
+    async def close(self) -> None:
+        """Take the faces down, power off, end every child."""
+        if self.redfish is not None:
+            await self.redfish.close()
+        await self.chassis.close()
+        if self.ipmi is not None:
+            await self.ipmi.close()
+        await self.hub.close()
+
+    def status(self) -> dict[str, Any]:
+        """What `control.status` shows of this server."""
+        media = self.chassis.media
+        return {
+            "server": self.server.name,
+            "power": self.chassis.power,
+            "qemu_pid": self.chassis.pid,
+            "ipmi_pid": self.ipmi.pid if self.ipmi else None,
+            "boot_override": str(self.chassis.override.device),
+            "boot_once": self.chassis.override.once,
+            "identify": self.chassis.identify,
+            "media": media.url if media else None,
+        }
+
+    def _accounts(self) -> tuple[Account, ...]:
+        bmc = self.server.bmc
+        accounts = [Account(bmc.user, self._rack.secret(bmc.password).reveal())]
+        if bmc.sol_user is not None and bmc.sol_user != bmc.user:
+            accounts.append(
+                Account(bmc.sol_user, self._rack.secret(bmc.sol_password or bmc.password).reveal())
+            )
+        return tuple(accounts)
