@@ -18,11 +18,15 @@ class Frozen(BaseModel):
 
 
 class Evidence(Frozen):
-    """A command that was run on the server and what it printed, kept whole."""
+    """A command that was run on the server and what it printed, kept whole.
+
+    `output` is standard output alone, so that it can be parsed; `errors` is standard error.
+    """
 
     command: str
     output: str
     exit_status: int = 0
+    errors: str = ""
 
 
 class Measurement(Frozen):
