@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lab.console.api import Match, Position
+from lab.console.catalogue import patterns
+from lab.console.timeline import boot_spans
 from lab.measure.model import Mark
 
 if TYPE_CHECKING:
@@ -45,6 +47,20 @@ class Boot:
         self.marks.append(mark)
         machine.run.marks.append(mark)
         machine.run.progress(machine.server.name, f"{mark.name} {match.monotonic - self.at:.1f} s after power-on")
+
+    def cut_into_spans(self, machine: Machine, lane: Literal["boot", "install"]) -> None:
+        """Put this boot's phases, from the milestones seen so far, on the run's timeline."""
+        milestones = [sign for sign in patterns() if sign.kind == "milestone"]
+        machine.run.spans.extend(
+            boot_spans(
+                machine.console.seen(milestones, self.position),
+                server=machine.server.name,
+                release=machine.release.name if machine.release else None,
+                power_on=self.at,
+                zero=machine.run.zero,
+                lane=lane,
+            )
+        )
 
     def mark(self, machine: Machine, name: str, at: float, evidence: str) -> None:
         """Put down a milestone that is not a console line, such as the first SSH command."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from lab.console.api import NotSeen
+from lab.console.catalogue import pattern, patterns
 from lab.errors import BootFailure, LabFault
 from lab.machine.credentials import STAMP_PATH, Credentials, Stamp
 from lab.ssh import Ssh
+
+_LOOK_EVERY_S = 0.25
 
 if TYPE_CHECKING:
     from lab.deadline import Deadline
@@ -35,8 +41,8 @@ def log_in(machine: Machine, deadline: Deadline) -> Host:
             next_step="add `host: {address: …}` to this server in the rack file",
         )
     shell = Ssh(where.address, where.ssh_port, installed, server=machine.server.name)
-    shell.connect(deadline)
     try:
+        _connect_watching(machine, shell, deadline)
         found = shell.run(f"cat {STAMP_PATH}", timeout_s=60)
         machine.boot.mark(machine, "ssh", time.monotonic(), "first authenticated SSH command")
         _same(machine, installed, Stamp.parse(found.output))
@@ -44,6 +50,33 @@ def log_in(machine: Machine, deadline: Deadline) -> Host:
         shell.close()
         raise
     return Host(machine.server, machine.release, shell, machine.rack.origin)
+
+
+def _connect_watching(machine: Machine, shell: Ssh, deadline: Deadline) -> None:
+    """Connect, while the console is watched for what would make waiting pointless.
+
+    SSH often answers before the login prompt is drawn, so the prompt is not waited for.
+    """
+    watched = [sign for sign in patterns("hypervisor", "kernel", "services") if sign.kind == "failure"]
+    since = machine.console.position()
+    with ThreadPoolExecutor(1, thread_name_prefix=f"ssh {machine.server.name}") as pool:
+        connected = pool.submit(shell.connect, deadline)
+        try:
+            while not connected.done():
+                with contextlib.suppress(NotSeen):
+                    machine.console.expect(
+                        pattern("restarting"), deadline.within(_LOOK_EVERY_S, deadline.why), failures=watched, since=since
+                    )
+                    raise BootFailure(
+                        "it restarts by itself instead of coming up",
+                        server=machine.server.name,
+                        tried=deadline.why,
+                        next_step="read the serial log before the restart",
+                    )
+        except BaseException:
+            shell.close()
+            raise
+        connected.result()
 
 
 def _same(machine: Machine, installed: Credentials, found: Stamp | None) -> None:

@@ -87,6 +87,7 @@ def finish_install(machine: Machine) -> str:
         )
         installation.wait_done(limit.within(_DONE_BY_HTTP_S, "the authenticated report that the install is done"))
         machine.power.await_state("off", Deadline.after(_POWER_S, "the deploy RAM OS to power off"))
+        machine.boot.cut_into_spans(machine, "install")
         if machine.server.installs_by == "virtual-media":
             machine.bmc.eject_media()
     finally:
@@ -129,6 +130,7 @@ def watch_boot(machine: Machine) -> str:
         machine.boot.passed(machine, match)
     host = log_in(machine, Deadline.after(release.stages.ready, "the first authenticated SSH command"))
     machine.adopt(host)
+    machine.boot.cut_into_spans(machine, "boot")
     kind.prove(host)
     return f"logged in; this install's stamp is on the root disk; {release.family} proven to run"
 
