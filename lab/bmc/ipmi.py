@@ -79,7 +79,8 @@ class IpmiBmc:
             self._keep_flags_beyond_a_minute()
             self._session.ask(_CHASSIS, 0x08, (5, flags, _SELECTOR[device], 0, 0, 0))
             now_flags, selector = self._boot_flags()
-        evidence = (f"boot flags set 0x{flags:02x} 0x{_SELECTOR[device]:02x}, read 0x{now_flags:02x} 0x{selector:02x}",)
+        written, seen = f"{flags:02x} {_SELECTOR[device]:02x}", f"{now_flags:02x} {selector:02x}"
+        evidence = (f"boot flags set to {written}, read as {seen}",)
         if not now_flags & _FLAGS_VALID:
             known = device is BootDevice.NONE
             return Answer(Outcome.VERIFIED if known else Outcome.UNVERIFIABLE, self.name, 1, evidence)

@@ -200,7 +200,8 @@ class IpmiSession:
         self, netfn: int, command: int, data: Sequence[int], wait: float, lun: int, tried: str
     ) -> dict[str, Any] | None:
         with self.stumbles(tried):
-            session, answers = self._session, []
+            session = self._session
+            answers: list[dict[str, Any]] = []
             deadline = Deadline.after(wait, "the answer")
             session.raw_command(
                 netfn=netfn, command=command, data=data, rslun=lun, retry=False, callback=answers.append

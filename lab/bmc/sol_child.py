@@ -23,7 +23,7 @@ from lab.bmc.sol_session import TAKEN, SolSession
 
 OPEN_S = 8.0
 """Seconds to log in and activate."""
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 5.0
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 2.0
 """Back-off between attempts to get the console back."""
 FORGETTING_BMC_S = 600.0
 """Seconds without a BMC after which the console is lost for good."""
@@ -72,7 +72,9 @@ class Holder:
                 self._tell(Kind.FAILED, f"{failure_kind(why)} {why}")
                 return 1
             elif down_since is not None and time.monotonic() - down_since > FORGETTING_BMC_S:
-                self._tell(Kind.FAILED, f"{failure_kind(why)} not back within {FORGETTING_BMC_S:.0f} s: {why}")
+                self._tell(
+                    Kind.FAILED, f"{failure_kind(why)} not back within {FORGETTING_BMC_S:.0f} s: {why}"
+                )
                 return 1
             self._idle(wait)
             if session is None:

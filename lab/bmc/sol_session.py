@@ -35,6 +35,10 @@ class SolSession(Console):  # type: ignore[misc]  # pyghmi is untyped
         event: called with a line about something that whoever reads the output should know.
     """
 
+    keepaliveid: float | None
+    remseq: int
+    lastsize: int
+
     def __init__(
         self,
         host: str,
@@ -117,7 +121,7 @@ class SolSession(Console):  # type: ignore[misc]  # pyghmi is untyped
             self.lost = why
 
     def _got_sol_payload(self, payload: bytearray | dict[str, Any]) -> None:
-        """A SOL packet (IPMI 2.0, table 15-2): sequence, acknowledged sequence, accepted count, status, data."""
+        """A SOL packet (IPMI 2.0, table 15-2): sequence, acknowledged one, accepted count, status, data."""
         if isinstance(payload, dict):
             self._lose(str(payload.get("error", "session ended")))
             return

@@ -1,0 +1,152 @@
+"""Several ways to one BMC behind one protocol: each operation goes to the first provider able to do it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from lab.bmc.api import (
+    Answer,
+    Bmc,
+    BootDevice,
+    FirmwareMode,
+    Inventory,
+    LogEntry,
+    Power,
+    PowerAction,
+    SensorReading,
+)
+from lab.bmc.target import Unsupported
+from lab.errors import BmcRefused, BmcUnreachable
+
+_AVOID_S = 30.0
+"""Seconds for which a provider that did not answer is asked last."""
+_T = TypeVar("_T")
+
+
+class Provider(Bmc, Protocol):
+    """One way to reach a BMC; any call may also raise `Unsupported`, before anything was changed."""
+
+    def connect(self) -> None:
+        """Log in unless there is a session; raises `LabFault` or one of its kinds."""
+
+
+class BmcChain:
+    """A BMC with one or more providers, in order of preference.
+
+    The next provider is asked when one cannot do a thing, or cannot be reached before anything was sent.
+    A change that was sent is never sent again by another provider; a read may be.
+
+    Attributes:
+        answered: for each operation, by name, the provider that last answered it.
+    """
+
+    def __init__(self, server: str, providers: Sequence[Provider]) -> None:
+        if not providers:
+            raise ValueError("a chain needs a provider")
+        self.server = server
+        self.name = "+".join(provider.name for provider in providers)
+        self.answered: dict[str, str] = {}
+        self._providers = tuple(providers)
+        self._avoid_until: dict[str, float] = {}
+
+    def power(self) -> Power:
+        """The power state as the BMC reads it now."""
+        return self._read("power", lambda bmc: bmc.power())
+
+    def set_power(self, action: PowerAction, *, deadline_s: float = 60.0) -> Answer:
+        """Carry out one power action and wait until the state shows it."""
+        return self._change(f"power {action}", lambda bmc: bmc.set_power(action, deadline_s=deadline_s))
+
+    def boot_once(self, device: BootDevice, mode: FirmwareMode) -> Answer:
+        """Name the device of the next boot."""
+        return self._change(f"boot once from {device}", lambda bmc: bmc.boot_once(device, mode))
+
+    def boot_override(self) -> BootDevice | None:
+        """The override now in force."""
+        return self._read("boot override", lambda bmc: bmc.boot_override())
+
+    def insert_media(self, url: str) -> Answer:
+        """Attach a CD image by URL."""
+        return self._change("insert media", lambda bmc: bmc.insert_media(url))
+
+    def eject_media(self) -> Answer:
+        """Detach whatever CD image is attached."""
+        return self._change("eject media", lambda bmc: bmc.eject_media())
+
+    def media(self) -> str | None:
+        """URL of the attached CD image, or None."""
+        return self._read("media", lambda bmc: bmc.media())
+
+    def identify(self, on: bool) -> Answer:
+        """Light or put out the identification lamp."""
+        return self._change("identify", lambda bmc: bmc.identify(on))
+
+    def sensors(self) -> list[SensorReading]:
+        """Every sensor that can be read now."""
+        return self._read("sensors", lambda bmc: bmc.sensors())
+
+    def event_log(self) -> list[LogEntry]:
+        """The system event log, oldest first."""
+        return self._read("event log", lambda bmc: bmc.event_log())
+
+    def clear_event_log(self) -> Answer:
+        """Empty the system event log."""
+        return self._change("clear event log", lambda bmc: bmc.clear_event_log())
+
+    def inventory(self) -> Inventory:
+        """What the server is made of."""
+        return self._read("inventory", lambda bmc: bmc.inventory())
+
+    def clock(self) -> datetime | None:
+        """The BMC's clock."""
+        return self._read("clock", lambda bmc: bmc.clock())
+
+    def close(self) -> None:
+        """End every session."""
+        for provider in self._providers:
+            provider.close()
+
+    def _read(self, what: str, ask: Callable[[Provider], _T]) -> _T:
+        return self._first(what, ask, again=True)
+
+    def _change(self, what: str, ask: Callable[[Provider], _T]) -> _T:
+        return self._first(what, ask, again=False)
+
+    def _first(self, what: str, ask: Callable[[Provider], _T], *, again: bool) -> _T:
+        """The first answer; `again` where asking another provider after a silence harms nobody."""
+        cannot: list[str] = []
+        silent: BmcUnreachable | None = None
+        for provider in self._in_order():
+            try:
+                provider.connect()
+            except BmcUnreachable as silence:
+                self._avoid_until[provider.name] = time.monotonic() + _AVOID_S
+                silent = silent or silence
+                continue
+            try:
+                answer = ask(provider)
+            except Unsupported as reason:
+                cannot.append(f"{provider.name}: {reason}")
+            except BmcUnreachable as silence:
+                self._avoid_until[provider.name] = time.monotonic() + _AVOID_S
+                if not again:
+                    raise
+                silent = silent or silence
+            else:
+                self.answered[what] = provider.name
+                return answer
+        if silent is not None:
+            raise silent
+        raise BmcRefused(
+            f"no provider can do this: {what}",
+            server=self.server,
+            tried="; ".join(cannot),
+            next_step="give the server another BMC endpoint in the rack file, or do without",
+        )
+
+    def _in_order(self) -> list[Provider]:
+        now = time.monotonic()
+        return sorted(self._providers, key=lambda provider: self._avoid_until.get(provider.name, 0.0) > now)

@@ -1,0 +1,209 @@
+"""The Redfish provider: power, boot-once, virtual media, identify, sensors, logs, inventory and clock."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+from lab.bmc import power, redfish_boot, redfish_read
+from lab.bmc.api import (
+    Answer,
+    BootDevice,
+    FirmwareMode,
+    Inventory,
+    LogEntry,
+    Outcome,
+    Power,
+    PowerAction,
+    SensorReading,
+)
+from lab.bmc.redfish_json import Json, action, allowed, as_list, moment, text
+from lab.bmc.redfish_media import RedfishMedia
+from lab.bmc.redfish_session import NoAnswer, RedfishSession
+from lab.bmc.redfish_tree import RedfishTree
+from lab.bmc.target import Account, Target, Unsupported
+from lab.deadline import Deadline
+from lab.rack.model import Tls
+
+_RESET_TYPES = {
+    PowerAction.ON: ("On", "ForceOn"),
+    PowerAction.OFF: ("ForceOff",),
+    PowerAction.GRACEFUL_OFF: ("GracefulShutdown",),
+    PowerAction.RESET: ("ForceRestart", "PowerCycle"),
+    PowerAction.NMI: ("Nmi",),
+}
+"""ResetType values (Resource schema), the wanted one first."""
+_NOT_HERE = {404, 405, 501}
+
+
+class RedfishBmc:
+    """A server's BMC by Redfish.
+
+    Args:
+        target: the server and the BMC's base URL.
+        account: as whom.
+        tls: how the certificate is trusted.
+        macs: the rack file's MACs, which tell our system where a BMC manages several.
+    """
+
+    name = "redfish"
+
+    def __init__(
+        self,
+        target: Target,
+        account: Account,
+        tls: Tls | Literal["none"] | None = None,
+        macs: Sequence[str] = (),
+    ) -> None:
+        self._target = target
+        self._session = RedfishSession(target, account, tls)
+        self._tree = RedfishTree(self._session, target, macs)
+        self._media = RedfishMedia(self._session, self._tree, target, self.name)
+
+    def connect(self) -> None:
+        """Log in unless there is a session; raises `LabFault` or one of its kinds."""
+        self._session.connect()
+
+    def power(self) -> Power:
+        """`PowerState`; a state in between counts as the one it leaves."""
+        state = text(self._tree.system, "PowerState")
+        if state in ("On", "PoweringOff", "Paused"):
+            return "on"
+        if state in ("Off", "PoweringOn"):
+            return "off"
+        raise self._target.fault("reading PowerState", f"it says '{state}'", "reset the BMC, or update it")
+
+    def set_power(self, action: PowerAction, *, deadline_s: float = 60.0) -> Answer:
+        """ComputerSystem.Reset, posted at most once; then the state is read until it shows."""
+        deadline = Deadline.after(deadline_s, f"power {action}")
+        restarted = text(self._tree.system, "LastResetTime") if action is PowerAction.RESET else ""
+        answer = power.carry_out(self, action, self._reset, deadline)
+        now = text(self._tree.system, "LastResetTime") if restarted else ""
+        if answer.outcome is Outcome.UNVERIFIABLE and now != restarted:
+            evidence = (*answer.evidence, f"LastResetTime went from {restarted} to {now}")
+            return Answer(Outcome.VERIFIED, self.name, answer.tries, evidence)
+        return answer
+
+    def boot_once(self, device: BootDevice, mode: FirmwareMode) -> Answer:
+        """PATCH the boot override and read it back."""
+        return redfish_boot.boot_once(self._session, self._tree, self._target, device, mode, self.name)
+
+    def boot_override(self) -> BootDevice | None:
+        """The override now in force; NONE where it reads disabled."""
+        return redfish_boot.override(self._tree.system)
+
+    def insert_media(self, url: str) -> Answer:
+        """Insert into the first CD drive that takes it."""
+        return self._media.insert(url)
+
+    def eject_media(self) -> Answer:
+        """Empty every CD drive."""
+        return self._media.eject()
+
+    def media(self) -> str | None:
+        """URL of the attached image."""
+        return self._media.inserted()
+
+    def identify(self, on: bool) -> Answer:
+        """`LocationIndicatorActive`, else the older `IndicatorLED`; read back."""
+        system = self._tree.system
+        if isinstance(system.get("LocationIndicatorActive"), bool):
+            body: Json = {"LocationIndicatorActive": on}
+        elif text(system, "IndicatorLED"):
+            lit = next(
+                (v for v in ("Blinking", "Lit") if v in (allowed(system, "IndicatorLED") or ["Blinking"])),
+                "Lit",
+            )
+            body = {"IndicatorLED": lit if on else "Off"}
+        else:
+            raise Unsupported("no identification lamp in the system's Redfish resource")
+        self._patch(system, body, f"identify {'on' if on else 'off'}")
+        now = self._tree.system
+        (name, wanted), seen = next(iter(body.items())), now.get(next(iter(body)))
+        lit_now = seen is True or seen in ("Lit", "Blinking")
+        if lit_now != on:
+            raise self._target.refused("identify", f"set {name} to {wanted}, it reads {seen}")
+        return Answer(Outcome.VERIFIED, self.name, 1, (f"{name} reads {seen}",))
+
+    def sensors(self) -> list[SensorReading]:
+        """Every reading of the server's chassis."""
+        return redfish_read.read_sensors(self._tree)
+
+    def event_log(self) -> list[LogEntry]:
+        """The log of hardware events."""
+        return redfish_read.read_log(self._tree, self._log())
+
+    def clear_event_log(self) -> Answer:
+        """Clear that log and read it again."""
+        service = self._log()
+        target = redfish_read.clear_log_target(service)
+        if not target:
+            raise Unsupported("the log has no ClearLog action")
+        # Without an answer, the log itself tells.
+        with contextlib.suppress(NoAnswer):
+            self._post(target, {}, "clear the event log")
+        left = redfish_read.read_log(self._tree, service)
+        # Many BMCs note in the cleared log that it was cleared.
+        if len(left) > 1:
+            raise self._target.refused("clear the event log", f"{len(left)} entries are still there")
+        return Answer(Outcome.VERIFIED, self.name, 1, (f"{len(left)} entries left",))
+
+    def inventory(self) -> Inventory:
+        """What the server is made of."""
+        return redfish_read.read_inventory(self._tree)
+
+    def clock(self) -> datetime | None:
+        """`DateTime` of the first manager that has one."""
+        for manager in self._tree.managers(self._tree.system):
+            if (at := moment(manager.get("DateTime"))) is not None:
+                return at
+        return None
+
+    def close(self) -> None:
+        """Delete the session."""
+        self._session.close()
+
+    def reset_types(self) -> list[str] | None:
+        """The ResetType values this BMC allows; None where it does not say."""
+        return self._allowed_resets(action(self._tree.system, "ComputerSystem.Reset"))
+
+    def _reset(self, wanted: PowerAction) -> str | None:
+        reset = action(self._tree.system, "ComputerSystem.Reset")
+        target = text(reset, "target")
+        may = self._allowed_resets(reset)
+        candidates = [kind for kind in _RESET_TYPES[wanted] if may is None or kind in may]
+        if not target or not candidates:
+            raise Unsupported(f"power {wanted}: the BMC allows {', '.join(may or []) or 'no reset'}")
+        try:
+            self._post(target, {"ResetType": candidates[0]}, f"power {wanted}")
+        except NoAnswer as silence:
+            return str(silence)
+        return None
+
+    def _allowed_resets(self, reset: Json) -> list[str] | None:
+        direct = allowed(reset, "ResetType")
+        if direct is not None:
+            return direct
+        info = self._tree.look(text(reset, "@Redfish.ActionInfo") or None)
+        for parameter in as_list(info.get("Parameters", [])):
+            if text(parameter, "Name") == "ResetType" and isinstance(parameter.get("AllowableValues"), list):
+                return [value for value in parameter["AllowableValues"] if isinstance(value, str)]
+        return None
+
+    def _log(self) -> Json:
+        service = redfish_read.log_service(self._tree)
+        if not service:
+            raise Unsupported("no LogServices in the system's Redfish tree")
+        return service
+
+    def _post(self, path: str, body: Json, tried: str) -> None:
+        reply = self._session.write("POST", path, body)
+        if reply.status in _NOT_HERE:
+            raise Unsupported(f"{tried}: {reply.why}")
+        if not reply.good:
+            raise self._target.refused(tried, reply.why)
+
+    def _patch(self, resource: Json, body: Json, tried: str) -> None:
+        redfish_boot.patch(self._session, self._target, resource, body, tried)
