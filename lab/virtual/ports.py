@@ -74,9 +74,9 @@ def require_free(rack: Rack) -> None:
         _require_free(place)
 
 
-def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody has now."""
-    with socket.socket() as probe:
+def free_port(*, datagram: bool = False) -> int:
+    """A TCP (or UDP) port on 127.0.0.1 that nobody has now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM if datagram else socket.SOCK_STREAM) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 

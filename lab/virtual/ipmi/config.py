@@ -54,11 +54,12 @@ class Account:
 
 @dataclass(frozen=True)
 class Face:
-    """Everything that makes one server's IPMI face."""
+    """Everything that makes one server's IPMI face; `inner_port` is where `ipmi_sim` itself listens."""
 
     server: str
     address: str
     port: int
+    inner_port: int
     guid: str
     accounts: tuple[Account, ...]
     in_band_port: int
@@ -82,12 +83,12 @@ def write(face: Face, folder: Path, rack: Path) -> None:
 
 
 def lan_conf(face: Face) -> str:
-    """lan.conf: no `none` authentication and no anonymous user, so that cipher suite 0 lets nobody in."""
+    """lan.conf: no `none` authentication and no anonymous user; cipher suite 0 is stopped by the gate."""
     lines = [
         f'name "{face.server}"',
         "set_working_mc 0x20",
         "startlan 1",
-        f"  addr {face.address} {face.port}",
+        f"  addr 127.0.0.1 {face.inner_port}",
         "  priv_limit admin",
     ]
     lines += [

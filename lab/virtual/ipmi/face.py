@@ -14,6 +14,7 @@ from lab.errors import LabFault
 from lab.virtual.chassis import Chassis, Override
 from lab.virtual.folder import RackFolder
 from lab.virtual.ipmi import config, sensors
+from lab.virtual.ipmi.gate import Gate
 
 _log = logging.getLogger(__name__)
 _ANSWER_SECONDS = 0.2
@@ -41,6 +42,7 @@ class IpmiFace:
         self._rack = rack
         self._process: asyncio.subprocess.Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
+        self._gate = Gate(("127.0.0.1", face.inner_port))
 
     @property
     def pid(self) -> int | None:
@@ -58,6 +60,7 @@ class IpmiFace:
         (self._folder / "state").mkdir(parents=True, mode=0o700)
         config.write(self.face, self._folder, self._rack.path)
         self._chassis.changed.append(self.show)
+        await self._gate.open(self.face.address, self.face.port)
         await self._start()
         self._supervisor = asyncio.create_task(self._supervise())
         deadline = Deadline.after(10.0, "ipmi_sim to answer")
@@ -70,7 +73,8 @@ class IpmiFace:
                 )
 
     async def close(self) -> None:
-        """End `ipmi_sim`."""
+        """Close the gate and end `ipmi_sim`."""
+        self._gate.close()
         if self._supervisor is not None:
             self._supervisor.cancel()
         if self._process is not None and self._process.returncode is None:
@@ -89,8 +93,7 @@ class IpmiFace:
                 return bool(await asyncio.wait_for(loop.sock_recv(client, 256), _ANSWER_SECONDS))
             except TimeoutError:
                 return False
-            except ConnectionError:  # nobody has the port yet, which is known at once
-                await asyncio.sleep(_ANSWER_SECONDS)
+            except ConnectionError:
                 return False
 
     async def change(self, name: str, value: str) -> None:

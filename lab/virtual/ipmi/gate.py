@@ -1,0 +1,111 @@
+"""The door in front of `ipmi_sim`: every datagram of the BMC's public port passes here.
+
+It is there because `ipmi_sim` accepts cipher suite 0 (RAKP-none: no password is checked) whatever its
+configuration says (seen with 2.0.33; its table of suites holds 0). The gate answers such a request as a
+BMC with suite 0 disabled does. It is also the one place where datagrams can be lost, doubled or delayed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections import OrderedDict
+
+Address = tuple[str, int]
+_CLIENT_LIMIT = 256
+_RMCP_IPMI = (0x06, 0x07)
+_RMCP_PLUS = 0x06
+_OPEN_SESSION_REQUEST, _OPEN_SESSION_RESPONSE = 0x10, 0x11
+_INVALID_AUTHENTICATION_ALGORITHM = 0x04
+_HEADER = 16
+_REQUEST_BYTES = 32
+
+
+def refusal(datagram: bytes) -> bytes | None:
+    """The answer to an Open Session Request that asks for no authentication; None for anything else.
+
+    Source: IPMI v2.0 rev 1.1, sections 13.6 (RMCP+ header), 13.17, 13.18 and table 13-15 (status codes).
+    """
+    if len(datagram) < _HEADER + _REQUEST_BYTES or (datagram[0], datagram[3] & 0x1F) != _RMCP_IPMI:
+        return None
+    if datagram[4] != _RMCP_PLUS or datagram[5] & 0x3F != _OPEN_SESSION_REQUEST:
+        return None
+    request = datagram[_HEADER:]
+    named, algorithm = request[11] != 0, request[12] & 0x3F
+    if not named or algorithm != 0:
+        return None
+    tag, console_session = request[0], request[4:8]
+    body = bytes([tag, _INVALID_AUTHENTICATION_ALGORITHM, 0, 0]) + console_session
+    header = bytes([0x06, 0x00, 0xFF, 0x07, _RMCP_PLUS, _OPEN_SESSION_RESPONSE])
+    return header + bytes(8) + struct.pack("<H", len(body)) + body
+
+
+class Gate(asyncio.DatagramProtocol):
+    """Passes datagrams between clients and one inner port; each client has an inner socket of its own."""
+
+    def __init__(self, inner: Address) -> None:
+        self._inner = inner
+        self._public: asyncio.DatagramTransport | None = None
+        self._clients: OrderedDict[Address, asyncio.Task[asyncio.DatagramTransport]] = OrderedDict()
+
+    async def open(self, address: str, port: int) -> None:
+        """Listen on the BMC's public port; OSError where it is taken."""
+        loop = asyncio.get_running_loop()
+        self._public, _ = await loop.create_datagram_endpoint(lambda: self, (address, port))
+
+    def close(self) -> None:
+        """Stop listening and forget every client."""
+        if self._public is not None:
+            self._public.close()
+        while self._clients:
+            self._forget()
+
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        """A client's datagram: answered here, or passed on."""
+        answer = refusal(data)
+        if answer is not None:
+            self.answer(answer, addr)
+            return
+        task = self._clients.pop(addr, None) or asyncio.create_task(self._introduce(addr))
+        self._clients[addr] = task  # moved to the end: the longest silent client is the first
+        if len(self._clients) > _CLIENT_LIMIT:
+            self._forget()
+        task.add_done_callback(lambda done: _send(done, data))
+
+    def answer(self, data: bytes, client: Address) -> None:
+        """Send to a client from the public port."""
+        if self._public is not None and not self._public.is_closing():
+            self._public.sendto(data, client)
+
+    async def _introduce(self, client: Address) -> asyncio.DatagramTransport:
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_datagram_endpoint(lambda: _Inner(self, client), remote_addr=self._inner)
+        return transport
+
+    def _forget(self) -> None:
+        _, task = self._clients.popitem(last=False)
+        task.add_done_callback(_close)
+
+
+class _Inner(asyncio.DatagramProtocol):
+    """The inner side of one client."""
+
+    def __init__(self, gate: Gate, client: Address) -> None:
+        self._gate = gate
+        self._client = client
+
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        self._gate.answer(data, self._client)
+
+    def error_received(self, exc: Exception) -> None:
+        """Nobody at the inner port: `ipmi_sim` is being started again, and the client asks once more."""
+
+
+def _send(done: asyncio.Task[asyncio.DatagramTransport], data: bytes) -> None:
+    if not done.cancelled() and done.exception() is None and not done.result().is_closing():
+        done.result().sendto(data)
+
+
+def _close(done: asyncio.Task[asyncio.DatagramTransport]) -> None:
+    if not done.cancelled() and done.exception() is None:
+        done.result().close()
