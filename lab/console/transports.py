@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import threading
 from pathlib import Path
-from queue import Empty
+from queue import Empty, Queue
 
 import serial
 
+from lab.deadline import Deadline
 from lab.errors import ConfigError, ConsoleLost
 
 _CONNECT_LIMIT = 5.0
 _WRITE_LIMIT = 5.0
 _CHUNK = 65536
+_LOOK_UP = 0.5
 
 
 def _lost(what: str, error: object, next_step: str) -> ConsoleLost:
@@ -54,7 +57,7 @@ class TcpStream:
             raise _lost(
                 self._what, error, "check that the console server's port is up and not in use"
             ) from error
-        self._socket.settimeout(_WRITE_LIMIT)
+        self._socket.setblocking(False)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3)):
             self._socket.setsockopt(socket.IPPROTO_TCP, option, value)
@@ -66,7 +69,7 @@ class TcpStream:
     def read(self) -> bytes:
         """What has arrived."""
         try:
-            data = self._socket.recv(_CHUNK, socket.MSG_DONTWAIT)
+            data = self._socket.recv(_CHUNK)
         except BlockingIOError:
             return b""
         except OSError as error:
@@ -77,8 +80,15 @@ class TcpStream:
 
     def write(self, data: bytes) -> None:
         """Send all of `data`, within 5 s."""
+        deadline = Deadline.after(_WRITE_LIMIT, f"{self._what} to take input")
+        rest = memoryview(data)
         try:
-            self._socket.sendall(data)
+            while rest:
+                if not select.select([], [self._socket], [], deadline.left)[1]:
+                    raise _lost(
+                        self._what, f"takes no input for {_WRITE_LIMIT:.0f} s", "look at the console server"
+                    )
+                rest = rest[self._socket.send(rest) :]
         except OSError as error:
             raise _lost(self._what, error, "look at the console server") from error
 
@@ -137,8 +147,8 @@ class SerialStream:
 class Rfc2217Stream:
     """A port of a console server that speaks RFC 2217.
 
-    pyserial's client has no descriptor to select, so a thread carries its bytes into a pipe. It also
-    throws away what has arrived when the connection ends; we take that from its queue.
+    pyserial's client (3.5) has no descriptor to select, so a thread carries its bytes into a pipe. They are
+    taken from its queue, because its `read` throws away what has arrived when the connection ends.
 
     Raises:
         ConfigError: from the constructor, the address is wrong.
@@ -154,7 +164,7 @@ class Rfc2217Stream:
             raise _lost(
                 self._what, error, "check that the console server's port is up and speaks RFC 2217"
             ) from error
-        self._why = "closed"
+        self._why = "closed by the other side"
         self._out, self._in = os.pipe()
         os.set_blocking(self._out, False)
         self._thread = threading.Thread(target=self._carry, name=self._what, daemon=True)
@@ -193,25 +203,21 @@ class Rfc2217Stream:
         self._thread.join(_CONNECT_LIMIT)
 
     def _carry(self) -> None:
+        queue: Queue[bytes | None] = self._port._read_buffer
         try:
-            while True:
-                _write_all(self._in, self._port.read(max(1, self._port.in_waiting)))
-        except serial.SerialException as error:
-            self._why = str(error)
-            with contextlib.suppress(OSError):
-                _write_all(self._in, self._stranded())
+            while self._port.is_open:
+                with contextlib.suppress(Empty):
+                    piece = [queue.get(timeout=_LOOK_UP)]
+                    with contextlib.suppress(Empty):
+                        while piece[-1] is not None:
+                            piece.append(queue.get_nowait())
+                    _write_all(self._in, b"".join(filter(None, piece)))
+                    if piece[-1] is None:  # pyserial's word for the end
+                        break
         except OSError as error:  # nobody reads the pipe any more
             self._why = str(error)
         finally:
             os.close(self._in)
-
-    def _stranded(self) -> bytes:
-        """What pyserial had queued when the connection ended: its read() refuses to hand that out."""
-        data = bytearray()
-        with contextlib.suppress(Empty):
-            while True:
-                data += self._port._read_buffer.get_nowait() or b""
-        return bytes(data)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
