@@ -17,6 +17,7 @@ Key = str | int
 _MESSAGES = {
     "extra_forbidden": "unknown key",
     "missing": "is missing",
+    "too_short": "list at least one",
     "string_type": "must be text; put it in quotes if it is, for YAML reads it otherwise",
     "bool_type": "must be true or false",
 }
@@ -30,6 +31,20 @@ def load_model(file: Path, model: type[Model]) -> Model:
             one line per complaint: `FILE:LINE: KEY: what is wrong`.
     """
     return Document.read(file).as_model(model)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A part of a YAML file that outlives the parsed file: the lines of everything below `path`."""
+
+    file: Path
+    path: tuple[Key, ...]
+    lines: dict[tuple[Key, ...], int]
+
+    def where(self, *keys: Key) -> str:
+        """`FILE:LINE: KEY` of what is below; the line is that of the deepest part that the file has."""
+        depth = next(length for length in range(len(keys), -1, -1) if keys[:length] in self.lines)
+        return f"{self.file}:{self.lines[keys[:depth]]}: {_shown([*self.path, *keys])}"
 
 
 @dataclass(frozen=True)
@@ -71,19 +86,19 @@ class Document:
         try:
             return model.model_validate(self.content)
         except ValidationError as error:
-            complaints = [
-                self._complaint(dict(detail))
-                for detail in error.errors(include_url=False, include_input=False)
-            ]
+            details = [dict(detail) for detail in error.errors(include_url=False, include_input=False)]
+            complaints = [self._complaint(detail) for detail in details if not _echo(detail, details)]
             raise ConfigError(
                 "\n".join(dict.fromkeys(complaints)),
                 next_step=f"mend the lines named above in {self.file.name}",
             ) from error
 
-    def where(self, *path: Key) -> str:
-        """`FILE:LINE: KEY` of the deepest part of `path` that the file has."""
-        line, keys = self._locate(path)
-        return f"{self.file}:{line}: {_shown(keys)}"
+    def place(self, *path: Key) -> Place:
+        """The part of the file at `path`, to locate later complaints about what is below it."""
+        node, line = self.root, self.root.start_mark.line + 1
+        for key in path:
+            line, node = _child(node, key) or (line, node)
+        return Place(self.file, path, {(): line, **_lines(node, ())})
 
     def _locate(self, path: tuple[Key, ...]) -> tuple[int, list[Key]]:
         """The line of the deepest part of `path` that exists, and the keys worth showing."""
@@ -98,9 +113,17 @@ class Document:
         return line, keys
 
     def _complaint(self, detail: dict[str, Any]) -> str:
-        path = (*detail["loc"], *detail.get("ctx", {}).get("at", ()))
+        line, keys = self._locate((*detail["loc"], *detail.get("ctx", {}).get("at", ())))
         message = _MESSAGES.get(detail["type"], detail["msg"].removeprefix("Value error, "))
-        return f"{self.where(*path)}: {message}"
+        return f"{self.file}:{line}: {_shown(keys)}: {message}"
+
+
+def _echo(detail: dict[str, Any], details: list[dict[str, Any]]) -> bool:
+    """Whether a list only counts as too short because its items are wrong, which is said of them."""
+    depth = len(detail["loc"])
+    return detail["type"] == "too_short" and any(
+        len(other["loc"]) > depth and other["loc"][:depth] == detail["loc"] for other in details
+    )
 
 
 def _shown(keys: list[Key]) -> str:
@@ -116,6 +139,20 @@ def _child(node: yaml.Node, key: Key) -> tuple[int, yaml.Node] | None:
     elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
         return node.value[key].start_mark.line + 1, node.value[key]
     return None
+
+
+def _lines(node: yaml.Node, path: tuple[Key, ...]) -> dict[tuple[Key, ...], int]:
+    below: list[tuple[Key, yaml.Node, yaml.Node]]
+    if isinstance(node, yaml.MappingNode):
+        below = [(str(key.value), key, value) for key, value in node.value]
+    elif isinstance(node, yaml.SequenceNode):
+        below = [(index, item, item) for index, item in enumerate(node.value)]
+    else:
+        return {}
+    lines: dict[tuple[Key, ...], int] = {}
+    for key, mark, value in below:
+        lines |= {(*path, key): mark.start_mark.line + 1, **_lines(value, (*path, key))}
+    return lines
 
 
 def _not_yaml(file: Path, error: Exception) -> ConfigError:

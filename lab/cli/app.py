@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
 from typing import Annotated, Any
 
@@ -79,7 +78,3 @@ app.add_typer(rack.app, name="rack")
 app.add_typer(lease.app, name="lease")
 app.add_typer(release.app, name="release")
 app.add_typer(report.app, name="report")
-
-
-if __name__ == "__main__":
-    sys.exit(app())

@@ -20,7 +20,9 @@ _STYLE = {"ok": "green", "failed": "bold red", "skipped": "dim"}
 def check(
     rack: Annotated[
         str,
-        typer.Argument(help="A rack's name in inventory/, or a rack file.", autocompletion=complete.racks),
+        typer.Argument(
+            metavar="RACK", help="A rack's name in inventory/, or a rack file.", autocompletion=complete.racks
+        ),
     ],
     server: Annotated[
         list[str] | None,

@@ -26,8 +26,11 @@ def servers(ctx: typer.Context, incomplete: str) -> list[str]:
     from lab.errors import UnknownName
     from lab.rack.load import find_rack
 
+    # An option that still waits for its value stops the parser: the words before it are then in `args`.
+    unparsed = [word for word in ctx.args if not word.startswith("-")]
+    rack = ctx.params.get("rack") or next(iter(unparsed), "virtual")
     try:
-        content: Any = yaml.safe_load(find_rack(ctx.params.get("rack") or "virtual").read_text())
+        content: Any = yaml.safe_load(find_rack(rack).read_text())
         return _starting(incomplete, [str(server["name"]) for server in content["servers"]])
     except (OSError, UnknownName, yaml.YAMLError, KeyError, TypeError):
         return []  # a shell wants names or nothing; `lab check` tells what is wrong with the file

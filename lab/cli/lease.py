@@ -41,7 +41,9 @@ def list_leases(json: Json = False) -> None:
 
 @app.command("release")
 def release_lease(
-    server: Annotated[str, typer.Argument(help="The server's name.", autocompletion=complete.leased)],
+    server: Annotated[
+        str, typer.Argument(metavar="SERVER", help="The server's name.", autocompletion=complete.leased)
+    ],
     force: Annotated[
         bool, typer.Option("--force", help="Even while the run that holds it is alive.")
     ] = False,

@@ -18,7 +18,8 @@ def group() -> None:
 @app.command()
 def build(
     run: Annotated[
-        Path | None, typer.Argument(help="The run's folder; the latest, reports/run, when absent.")
+        Path | None,
+        typer.Argument(metavar="[RUN]", help="The run's folder; the latest, reports/run, when absent."),
     ] = None,
     site: Annotated[Path | None, typer.Option(help="Where the pages go; reports/site when absent.")] = None,
 ) -> None:
@@ -30,13 +31,14 @@ def build(
     """
     from lab import paths
     from lab.errors import UnknownName
-    from lab.report.build import build as build_site
 
     run = run or paths.reports() / "run"
     if not run.is_dir():
         raise UnknownName(
             f"no run at {run}", next_step="run `pytest testcases` first, or name a folder in reports/runs/"
         )
+    from lab.report.build import build as build_site
+
     site = site or paths.reports() / "site"
     build_site(run, site)
     typer.echo(f"built {site}")

@@ -116,8 +116,7 @@ def firmware(subject: Subject) -> str:
         raise Skipped("the BMC does not say")
     if subject.server.firmware not in seen:
         raise ConfigError(
-            f"the server boots in {' and '.join(sorted(map(str, seen)))} mode, "
-            f"the rack file says {subject.server.firmware}",
+            f"{subject.server.where('firmware')}: the BMC says {' and '.join(sorted(map(str, seen)))}",
             next_step="correct `firmware:` in the rack file, or change the mode in the server's setup",
         )
     return subject.server.firmware
@@ -129,8 +128,8 @@ def macs(subject: Subject) -> str:
     missing = [nic.mac for nic in subject.server.nics if nic.mac not in seen]
     if missing:
         raise ConfigError(
-            f"no NIC with MAC {', '.join(missing)}; the BMC reports {', '.join(sorted(seen))}",
-            next_step="correct `nics:` in the rack file",
+            f"{subject.server.where('nics')}: no NIC with MAC {', '.join(missing)}",
+            next_step=f"correct `nics:` in the rack file; the BMC reports {', '.join(sorted(seen))}",
         )
     return f"{len(subject.server.nics)} of {len(seen)} reported"
 
@@ -140,7 +139,7 @@ def boot_nic(subject: Subject) -> str:
     boot = subject.server.boot_nic.mac
     if boot not in _seen_macs(subject):
         raise ConfigError(
-            f"the boot NIC {boot} is not among those the BMC reports",
+            f"{subject.server.where('nics')}: the boot NIC {boot} is not among those the BMC reports",
             next_step="mark a NIC that the server has with `boot: true`",
         )
     return boot
@@ -152,16 +151,18 @@ def disks(subject: Subject) -> str:
     if not seen:
         raise Skipped("the BMC lists no disks")
     names = ", ".join(sorted({disk.serial or disk.model for disk in seen}))
-    for disk in subject.server.disks:
+    for index, disk in enumerate(subject.server.disks):
+        where = subject.server.where("disks", index)
         # Two protocols may report the same disk, so they are counted apart.
         matches = max(sum(_same(disk, one.serial, one.wwn) for one in i.disks) for i in subject.inventories())
         if matches == 0:
             raise DiskNotFound(
-                f"no disk {disk.name}; the BMC reports {names}", next_step="correct `disks:` in the rack file"
+                f"{where}: no disk {disk.name}; the BMC reports {names}",
+                next_step="correct `disks:` in the rack file",
             )
         if matches > 1:
             raise DiskAmbiguous(
-                f"{matches} disks answer to {disk.name}",
+                f"{where}: {matches} disks answer to {disk.name}",
                 next_step="name this disk by its WWN, or take one of the two out of the server",
             )
     return f"{len(subject.server.disks)} of {len(seen)} reported"

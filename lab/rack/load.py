@@ -43,7 +43,7 @@ def load_rack(name: str) -> Rack:
     rack = document.as_model(Rack)
     rack._file = document.file.resolve()
     for index, server in enumerate(rack.servers):
-        server._source = document.where("servers", index, "disks")
+        server._place = document.place("servers", index)
     return rack
 
 
@@ -70,7 +70,7 @@ def erasable_disk(server: Server) -> Disk:
     """
     if not server.erasable:
         raise NoErasableDisk(
-            f"{server.source}: no disk has `erase: true`",
+            f"{server.where('disks')}: no disk has `erase: true`",
             server=server.name,
             next_step="mark the disk that the lab may overwrite with `erase: true`, or leave this server out",
         )

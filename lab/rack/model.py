@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic import Field, PrivateAttr, WithJsonSchema, field_validator, model_validator
 
 from lab import paths
 from lab.rack.endpoints import (
@@ -33,6 +33,7 @@ from lab.rack.values import (
 )
 from lab.rack.virtual import VirtualDisk, VirtualServer
 from lab.secret import Secret
+from lab.strict_yaml import Place
 
 __all__ = [
     "BmcEndpoints",
@@ -58,6 +59,9 @@ __all__ = [
     "parse_size",
 ]
 
+PowerAfter = Annotated[
+    Literal["off", "on", "as-found"], OnOff, WithJsonSchema({"enum": ["off", "on", "as-found", False, True]})
+]
 Permission = Literal["power-cut", "nmi", "bmc-reset", "hot-plug", "disk-fault", "clock"]
 
 
@@ -108,9 +112,9 @@ class Server(Strict):
     disks: tuple[Disk, ...] = ()
     allow: frozenset[Permission] = frozenset()
     install_by: Literal["virtual-media", "pxe"] | None = None
-    power_after: Annotated[Literal["off", "on", "as-found"], OnOff] = "off"
+    power_after: PowerAfter = "off"
     virtual: VirtualServer | None = None
-    _source: str = PrivateAttr(default="")
+    _place: Place | None = PrivateAttr(default=None)
 
     @field_validator("disks")
     @classmethod
@@ -157,24 +161,37 @@ class Server(Strict):
         """How install media reaches this server: as the rack says, else virtual media where Redfish is."""
         return self.install_by or ("virtual-media" if self.bmc.redfish else "pxe")
 
-    @property
-    def source(self) -> str:
-        """Where its disks are listed, `FILE:LINE: KEY`; the bare key when it was not read from a file."""
-        return self._source or f"{self.name}.disks"
+    def where(self, *keys: str | int) -> str:
+        """Where the rack file says something of this server, `FILE:LINE: KEY`; for messages."""
+        if self._place is None:
+            return ".".join(map(str, (self.name, *keys)))
+        return self._place.where(*keys)
 
 
 class Controller(Strict):
     """The machine this lab runs on, as the rack sees it.
 
     `media_address` is where BMCs fetch media from; `install_address` is where a server that boots it
-    reaches us (the same, unless networks differ); `media_port` 0 lets the system choose. `pxe_interface`
-    is the one interface on which PXE may answer; absent, it never starts.
+    reaches us (the same, unless networks differ). `media_port` 0 lets the system choose; another number is
+    the first of as many ports as the rack has servers, one each. `pxe_interface` is the one interface on
+    which PXE may answer; absent, it never starts. `pxe_range` (`FIRST-LAST`, IPv4) makes PXE give out
+    addresses too, one per server; absent, it only adds boot information to the DHCP server that is there.
     """
 
     media_address: str
     install_address: str | None = None
     media_port: Annotated[int, Field(ge=0, le=65535)] = 0
     pxe_interface: str | None = None
+    pxe_range: str | None = None
+
+    @field_validator("pxe_range")
+    @classmethod
+    def _range(cls, text: str | None) -> str | None:
+        if text is not None:
+            first, dash, last = text.partition("-")
+            if not dash or ipaddress.IPv4Address(first) > ipaddress.IPv4Address(last):
+                raise ValueError(f"'{text}' is not a range such as 10.0.7.100-10.0.7.150")
+        return text
 
     @field_validator("media_address", "install_address")
     @classmethod
@@ -243,7 +260,13 @@ class Rack(Strict):
 
     def secret(self, reference: str) -> Secret:
         """The secret that a reference in this file means (relative paths: relative to the file)."""
-        return Secret(reference, self._file.parent)
+        named = [
+            server.where("bmc", key)
+            for server in self.servers
+            for key in ("password", "sol_password")
+            if getattr(server.bmc, key) == reference
+        ]
+        return Secret(reference, self._file.parent, named[0] if named else "")
 
     def resolve(self, path: Path) -> Path:
         """The file that a path in this rack file means, such as `bmc.tls.ca`.
