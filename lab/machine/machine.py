@@ -51,6 +51,7 @@ class Machine:
         self.installed: Credentials | None = None
         self.installation: Installation | None = None
         self.boot = Boot.begin(self)
+        self.answers: list[str] = []
         self._host: Host | None = None
         self._lease: leases.Lease | None = None
 

@@ -25,7 +25,7 @@ _DONE_BY_HTTP_S = 15.0
 def cut_power(machine: Machine) -> str:
     """Switch the server off, whatever it is doing."""
     machine.adopt(None)
-    return _said(machine.power.act(PowerAction.OFF))
+    return _said(machine, "power off", machine.power.act(PowerAction.OFF))
 
 
 def power_on(machine: Machine) -> str:
@@ -33,7 +33,7 @@ def power_on(machine: Machine) -> str:
     named = machine.bmc.boot_once(BootDevice.DISK, machine.server.firmware)
     machine.boot = Boot.begin(machine)
     on = machine.power.act(PowerAction.ON)
-    return f"boot once from disk {_said(named)}; on {_said(on)}"
+    return f"{_said(machine, 'boot once from disk', named)}; {_said(machine, 'power on', on)}"
 
 
 def start_installer(machine: Machine) -> str:
@@ -55,13 +55,13 @@ def start_installer(machine: Machine) -> str:
     if machine.server.installs_by == "virtual-media":
         attached = machine.bmc.insert_media(installation.iso_url)
         named = machine.bmc.boot_once(BootDevice.CD, machine.server.firmware)
-        evidence = f"media {_said(attached)}; boot once from CD {_said(named)}"
+        evidence = f"{_said(machine, 'insert media', attached)}; {_said(machine, 'boot once from CD', named)}"
     else:
         installation.offer_pxe()
         named = machine.bmc.boot_once(BootDevice.PXE, machine.server.firmware)
-        evidence = f"PXE offered; boot once from network {_said(named)}"
+        evidence = f"PXE offered; {_said(machine, 'boot once from network', named)}"
     machine.boot = Boot.begin(machine)
-    machine.power.act(PowerAction.ON)
+    _said(machine, "power on", machine.power.act(PowerAction.ON))
     match = _expect(
         machine,
         [pattern("deploy-booted")],
@@ -89,7 +89,7 @@ def finish_install(machine: Machine) -> str:
         machine.power.await_state("off", Deadline.after(_POWER_S, "the deploy RAM OS to power off"))
         machine.boot.cut_into_spans(machine, "install")
         if machine.server.installs_by == "virtual-media":
-            machine.bmc.eject_media()
+            _said(machine, "eject media", machine.bmc.eject_media())
     finally:
         installation.close()
         machine.installation = None
@@ -163,8 +163,11 @@ def _release(machine: Machine) -> Release:
     return machine.release
 
 
-def _said(answer: Answer) -> str:
-    return f"{answer.outcome} ({answer.provider})"
+def _said(machine: Machine, order: str, answer: Answer) -> str:
+    """Keep what a BMC answered as evidence for the report; returns it in a few words."""
+    said = f"{order}: {answer.outcome} ({answer.provider}, tries {answer.tries})"
+    machine.answers.append("\n  ".join((said, *answer.evidence)))
+    return said
 
 
 def _expect(

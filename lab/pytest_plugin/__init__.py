@@ -87,6 +87,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """Show a lab error as the message it is, not as a stack of our frames."""
     report = yield
     outcome.explain(report, call)
+    if report.failed:
+        item.stash[outcome.FAILED] = True
     return report
 
 

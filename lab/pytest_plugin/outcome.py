@@ -9,6 +9,9 @@ import pytest
 from lab.errors import LabError
 from lab.secret import redact
 
+FAILED: pytest.StashKey[bool] = pytest.StashKey()
+"""On an item: setup or call has failed."""
+
 _first: list[int] = []
 
 

@@ -75,6 +75,10 @@ class LabSession:
                 raise
         return self._machines[server.name]
 
+    def held(self, server: str) -> Machine | None:
+        """The machine of that server, if this process holds it now."""
+        return self._machines.get(server)
+
     def broken_by(self, server: str) -> LabError | None:
         """The first cause why `server` cannot be used any more in this run; None while it can."""
         machine = self._machines.get(server)
