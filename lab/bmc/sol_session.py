@@ -27,6 +27,18 @@ _OVERRUN, _UNAVAILABLE, _DEACTIVATED, _NACK = 0x08, 0x20, 0x10, 0x40
 _GET_PAYLOAD_INSTANCE_INFO = (0x06, 0x4B)
 
 
+class _AnyPort(int):
+    """A port that equals every other: behind a forwarded port a BMC names its own, which nobody can reach.
+
+    pyghmi compares the two and gives up; the packets travel in the session's own datagrams all the same.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, int)
+
+    __hash__ = int.__hash__
+
+
 class SolSession(Console):  # type: ignore[misc]  # pyghmi is untyped
     """An activated SOL payload.
 
@@ -35,6 +47,7 @@ class SolSession(Console):  # type: ignore[misc]  # pyghmi is untyped
         event: called with a line about something that whoever reads the output should know.
     """
 
+    port: int
     keepaliveid: float | None
     remseq: int
     lastsize: int
@@ -68,6 +81,11 @@ class SolSession(Console):  # type: ignore[misc]  # pyghmi is untyped
     def freed_another(self) -> bool:
         """Whether another client's session was ended to get this one."""
         return bool(self.retriedpayload)
+
+    def _got_session(self, response: dict[str, Any]) -> None:
+        """Activate the payload; which port the BMC believes to have must not matter (defect 8)."""
+        self.port = _AnyPort(self.port)
+        super()._got_session(response)
 
     def pump(self, seconds: float) -> None:
         """Let packets come and go for at most `seconds`; `lost` may be set afterwards."""
