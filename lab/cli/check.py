@@ -51,7 +51,7 @@ def check(
         if json:
             print_json(Preflight(rack, (Check.failed(None, "schema", error),)).as_json())
         raise
-    with progress(f"checking {loaded.rack}") as steps:
+    with progress(f"checking {loaded.rack}", lines=False) as steps:
         result = preflight(loaded, chosen, real_doors(), seconds=seconds, progress=steps)
     if json:
         print_json(result.as_json())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab.progress import Progress
+from lab.progress import Progress, silent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,11 +51,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty:
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Progress]:
-    """Shows steps beside a spinner on a terminal's stderr, as plain lines elsewhere."""
+def progress(title: str, *, lines: bool = True) -> Iterator[Progress]:
+    """Shows steps beside a spinner on a terminal's stderr; elsewhere as plain `lines`, or not at all."""
     shown = console(stderr=True)
     if not shown.is_terminal:
-        yield lambda text: typer.echo(text, err=True)
+        yield (lambda text: typer.echo(text, err=True)) if lines else silent
         return
     with shown.status(title) as status:
         yield lambda text: status.update(f"{title}: {text}")

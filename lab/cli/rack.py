@@ -87,7 +87,7 @@ def import_server(
         trusted_certificate(redfish, ca=ca, fingerprint=fingerprint)
     from lab.bmc import open_bmc
 
-    with progress(redfish) as steps:
+    with progress(redfish, lines=False) as steps:
         steps("asking the BMC")
         bmc = open_bmc(rack, rack.servers[0])
         try:
@@ -135,19 +135,24 @@ def _virtual(name: str) -> Rack:
 def _show_status(rack: Rack, json: bool) -> None:
     from lab.virtual.control import status as ask_status
 
-    found = [asdict(one) for one in ask_status(rack)]
+    found = ask_status(rack)
     if json:
-        print_json(found)
+        print_json([asdict(one) for one in found])
         return
-    columns = list(found[0]) if found else []
     print_table(
-        [name.replace("_", " ").capitalize() for name in columns],
-        ([_cell(one[name]) for name in columns] for one in found),
-        empty=f"rack {rack.rack} is down",
+        ("Server", "BMC", "Power", "Redfish", "IPMI", "SSH", "Next boot from", "Media"),
+        (
+            (
+                one.server,
+                "answers" if one.answering else "down",
+                one.power,
+                one.redfish or "-",
+                one.ipmi or "-",
+                one.ssh or "-",
+                "its own order" if one.boot_override == "none" else one.boot_override,
+                one.media or "-",
+            )
+            for one in found
+        ),
+        empty=f"rack {rack.rack} has no servers",
     )
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "-" if value is None else str(value)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from lab.bmc.api import Bmc, Inventory, Opener
-from lab.errors import ConfigError, DiskAmbiguous, DiskNotFound, LabFault, MissingSecret
+from lab.errors import ConfigError, DiskAmbiguous, DiskNotFound, LabError, LabFault, MissingSecret
 from lab.rack.load import erasable_disk
 from lab.rack.model import Disk, Rack, Server, SolConsole, Tls
 from lab.rack.tls import trusted_certificate
@@ -212,8 +212,13 @@ def _open(subject: Subject, protocol: Protocol) -> str:
     other: Protocol = "ipmi" if protocol == "redfish" else "redfish"
     alone = subject.server.model_copy(update={"bmc": endpoints.model_copy(update={other: None})})
     bmc = subject.doors.open_bmc(subject.rack, alone)
+    try:
+        power = bmc.power()
+    except LabError:
+        bmc.close()  # the checks that follow do not knock again where nobody answered
+        raise
     subject.bmcs[protocol] = bmc
-    return f"{getattr(endpoints, protocol)} answers, power is {bmc.power()}"
+    return f"{getattr(endpoints, protocol)} answers, power is {power}"
 
 
 def _seen_macs(subject: Subject) -> set[str]:

@@ -82,7 +82,8 @@ def preflight(
     A server that takes longer than `seconds` fails the check it hangs in.
     """
     servers = tuple(servers)
-    checks = [Check(None, "schema", "ok", f"{rack.file.name}: {len(rack.servers)} servers"), *_of_rack(rack)]
+    listed = ", ".join(server.name for server in rack.servers)
+    checks = [Check(None, "schema", "ok", f"{rack.file.name} lists {listed}"), *_of_rack(rack)]
     found: queue.Queue[tuple[str, Check | BaseException | None]] = queue.Queue()
     for server in servers:
         # A daemon, because a BMC that hangs must not keep the command from ending at its deadline.

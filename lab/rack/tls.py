@@ -47,7 +47,8 @@ def trusted_certificate(url: str, *, ca: Path | None = None, fingerprint: str | 
         raise LabFault(
             f"the certificate of {url} is not trusted: {error.verify_message}",
             tried=f"the authority in {ca}" if ca else "this system's authorities",
-            next_step=f"if {fingerprint_of(certificate(url))} is this BMC's, pin it in bmc.tls.fingerprint",
+            next_step=f"if {fingerprint_of(certificate(url))} is this BMC's, pin it: "
+            "bmc.tls.fingerprint in the rack file, --fingerprint for `lab rack import`",
         ) from error
     return f"vouched for by {ca.name if ca else 'a system authority'}, {_validity(seen)}"
 
