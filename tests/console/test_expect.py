@@ -11,7 +11,15 @@ from lab.console.api import NotSeen, Pattern, Position
 from lab.console.catalogue import failures, pattern
 from lab.console.recorder import Console
 from lab.deadline import Deadline
-from lab.errors import BootFailure, ConsoleLost, HypervisorFailure, InstallFailure, LabFault
+from lab.errors import (
+    BootFailure,
+    ConsoleLost,
+    DiskAmbiguous,
+    DiskNotFound,
+    HypervisorFailure,
+    InstallFailure,
+    LabFault,
+)
 from tests.console.console_server import ConsoleServer
 
 BEGIN = Position(0, 0.0)
@@ -70,7 +78,9 @@ def test_a_panic_in_the_middle_of_a_boot_ends_the_wait_within_a_second(
     ("line", "error"),
     [
         ("error: no such partition.", BootFailure),
-        ("lab-deploy: refused: the job names no disk", InstallFailure),
+        ("lab-deploy: refused: disk with serial A is not allowed to be erased", InstallFailure),
+        ("lab-deploy: refused: no disk with serial A", DiskNotFound),
+        ("lab-deploy: refused: 2 disks with serial A", DiskAmbiguous),
         ("No more network devices", LabFault),
         ("[ 1.0] Kernel panic - not syncing: sysrq triggered crash", HypervisorFailure),
         (
