@@ -206,4 +206,4 @@ class RedfishBmc:
             raise self._target.refused(tried, reply.why)
 
     def _patch(self, resource: Json, body: Json, tried: str) -> None:
-        redfish_boot.patch(self._session, self._target, resource, body, tried)
+        redfish_boot.patch(self._session, self._target, resource, [body], tried)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lab.bmc.api import Answer, BootDevice, FirmwareMode, Outcome
 from lab.bmc.redfish_json import Json, allowed, as_dict, link, text
 from lab.bmc.redfish_session import NoAnswer, RedfishSession, Reply
@@ -38,7 +40,7 @@ def boot_once(
     """
     system = tree.system
     request, tried = plan(tree, system, device, mode), f"boot once from {device}"
-    settled, tries = patch(session, target, system, {"Boot": request}, tried, may_shrink=True)
+    settled, tries = patch(session, target, system, [{"Boot": boot} for boot in _ladder(request)], tried)
     now = as_dict(tree.system.get("Boot"))
     wanted = {name: value for name, value in request.items() if name in settled}
     seen = {name: now.get(name) for name in wanted}
@@ -104,20 +106,18 @@ def patch(
     session: RedfishSession,
     target: Target,
     resource: Json,
-    body: Json,
+    bodies: Sequence[Json],
     tried: str,
-    *,
-    may_shrink: bool = False,
 ) -> tuple[set[str], int]:
     """PATCH a resource with its own ETag; the members of `Boot` that were accepted, and the tries.
 
-    A request that got no answer counts as sent: whoever calls reads back.
+    The next of `bodies` is tried where the BMC rejects one as malformed. A request that got no answer
+    counts as sent: whoever calls reads back.
 
     Raises:
         BmcRefused: the BMC said no.
     """
     path, etag = text(resource, "@odata.id"), text(resource, "@odata.etag") or None
-    bodies = [body, *_without_mode(body)] if may_shrink else [body]
     reply = Reply(0)
     tries = 0
     for tries, request in enumerate(bodies, start=1):
@@ -134,8 +134,10 @@ def patch(
     raise target.refused(tried, reply.why)
 
 
-def _without_mode(body: Json) -> list[Json]:
-    boot = as_dict(body.get("Boot"))
-    if "BootSourceOverrideMode" not in boot:
-        return []
-    return [{"Boot": {name: value for name, value in boot.items() if name != "BootSourceOverrideMode"}}]
+def _ladder(request: Json) -> list[Json]:
+    """The request, and the form that BMCs accept which reject it."""
+    if request.get("BootSourceOverrideEnabled") == "Disabled":
+        return [request, {**request, "BootSourceOverrideTarget": "None"}]
+    if "BootSourceOverrideMode" in request:
+        return [request, {name: value for name, value in request.items() if name != "BootSourceOverrideMode"}]
+    return [request]

@@ -17,7 +17,7 @@ from lab.deadline import Deadline
 INSERT_S = 60.0
 EJECT_S = 30.0
 _LOOK_EVERY_S = 0.5
-_DISCS = {"CD", "DVD"}
+_DISCS = ("CD", "DVD")
 _PAYLOADS = (("Image", "Inserted", "WriteProtected"), ("Image", "Inserted"), ("Image",))
 """From the full request to the least: iLO and Supermicro refuse optional members (facts/bmc.md, Q11, Q15)."""
 _NOT_HERE = {404, 405, 501}
@@ -149,7 +149,9 @@ def loaded(body: Json) -> bool:
 
 def _slot(body: Json) -> Slot | None:
     path = body.get("@odata.id")
-    if not isinstance(path, str) or not _DISCS & {kind.upper() for kind in strings(body.get("MediaTypes"))}:
+    # AMI gives no MediaTypes: there the drive's name must do.
+    kinds = strings(body.get("MediaTypes")) or [text(body, "Id"), text(body, "Name")]
+    if not isinstance(path, str) or not any(disc in kind.upper() for kind in kinds for disc in _DISCS):
         return None
     insert, eject = (
         text(action(body, f"VirtualMedia.{verb}Media"), "target") or None for verb in ("Insert", "Eject")

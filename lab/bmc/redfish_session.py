@@ -166,7 +166,7 @@ class RedfishSession:
             )
         self.root = root.body
         sessions = link(as_dict(root.body.get("Links")), "Sessions")
-        reply = Reply(404)
+        reply, password = Reply(404), self._account.password()
         if sessions or "SessionService" in root.body:
             reply = self._quick(
                 client,
@@ -174,19 +174,21 @@ class RedfishSession:
                 sessions or _SESSIONS,
                 deadline,
                 tried,
-                body={"UserName": self._account.user, "Password": self._account.password()},
+                body={"UserName": self._account.user, "Password": password},
             )
         token = reply.headers.get("x-auth-token")
         if reply.good and token:
             client.set_session_key(token)
             self._location = _path(reply.headers.get("location") or link({"self": reply.body}, "self"))
             return
+        # A BMC may quote what it was sent.
+        why = reply.why.replace(password, "********")
         if reply.status in (401, 403):
-            raise self._target.credentials(tried, reply.why)
+            raise self._target.credentials(tried, why)
         if reply.status not in (404, 405, 501):
             raise self._target.fault(
                 tried,
-                f"no session: {reply.why}",
+                f"no session: {why}",
                 "close other sessions to this BMC, or wait until they expire",
             )
         self._log_in_basic(client, deadline, tried)

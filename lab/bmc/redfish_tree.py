@@ -101,16 +101,13 @@ class RedfishTree:
     def _find_system(self) -> str:
         collection = link(self.root, "Systems") or f"{ROOT}Systems"
         paths = links(self.read(collection).get("Members", []))
-        if len(paths) > 1:
-            paths = [path for path in paths if self._has_our_macs(path)] if self._macs else []
-        if len(paths) == 1:
-            return paths[0]
+        ours = paths if len(paths) == 1 else [path for path in paths if self._has_our_macs(path)]
+        if len(ours) == 1:
+            return ours[0]
         raise self._target.fault(
             f"finding the server in {collection}",
-            "it manages several systems, and the MACs of the rack file do not tell which"
-            if paths or self._macs
-            else "it manages no system, or several",
-            "list the server's NICs with the MACs that the BMC reports in the rack file",
+            f"it manages {len(paths)} systems, of which {len(ours)} have a MAC of the rack file",
+            "list the server's NICs in the rack file with the MACs that the BMC reports",
         )
 
     def _has_our_macs(self, path: str) -> bool:

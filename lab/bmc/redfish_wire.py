@@ -54,7 +54,7 @@ class _Adapter(HTTPAdapter):
         end = time.monotonic() + kwargs["timeout"][1]
         response = super().send(request, **(kwargs | {"stream": True}))
         body = bytearray()
-        for piece in response.iter_content(64 * 1024):
+        while piece := response.raw.read1(64 * 1024, decode_content=True):
             body += piece
             if time.monotonic() > end:
                 response.close()
@@ -88,6 +88,7 @@ class WireClient(redfish.rest.v1.HttpClient):  # type: ignore[misc]  # redfish i
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
         self._session.trust_env = False
+        self._session.headers["Accept-Encoding"] = "identity"
 
     def _rest_request(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # as in redfish
         kwargs["allow_redirects"] = False

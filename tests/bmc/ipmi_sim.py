@@ -1,8 +1,9 @@
-"""A real BMC to test against: OpenIPMI's ipmi_sim, configured as the virtual rack's, with a small chassis."""
+"""A real BMC to test against: OpenIPMI's ipmi_sim, configured like the virtual rack's."""
 
 from __future__ import annotations
 
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,11 +14,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.virtual.ipmi import config, fru
-
 USER, PASSWORD = "lab", "s3cret-lab-Pw"
 SOL_USER, SOL_PASSWORD = "console", "s3cret-sol-Pw"
 
+_LAN_CONF = """\
+name "sim-1"
+set_working_mc 0x20
+startlan 1
+  addr 127.0.0.1 {port}
+  priv_limit admin
+  allowed_auths_callback md2 md5 straight
+  allowed_auths_user md2 md5 straight
+  allowed_auths_operator md2 md5 straight
+  allowed_auths_admin md2 md5 straight
+  guid a123456789abcdefa123456789abcdef
+endlan
+chassis_control "./chassis"
+serial 15 127.0.0.1 {in_band} codec VM
+sol "tcp:127.0.0.1:{sol}" 115200
+user 2 true "lab" "s3cret-lab-Pw" admin 10 md2 md5 straight
+user 3 true "console" "s3cret-sol-Pw" admin 10 md2 md5 straight
+"""
 # Notes every set, so that a test can count what was really sent.
 _CHASSIS = """\
 #!/bin/sh
@@ -161,21 +178,19 @@ def simulator(folder: Path) -> Iterator[Simulator]:
     folder.mkdir(parents=True)
     serial = SerialPort(socket.create_server(("127.0.0.1", 0)))
     threading.Thread(target=serial.serve, daemon=True).start()
-    face = config.Face(
-        server="sim-1",
-        address="127.0.0.1",
-        port=free_port(),
-        guid="a123456789abcdefa123456789abcdef",
-        accounts=(config.Account(USER, PASSWORD), config.Account(SOL_USER, SOL_PASSWORD)),
-        in_band_port=free_port(socket.SOCK_STREAM),
-        sol_port=serial.port,
-        unit=fru.Fru(manufacturer="Example Maker", product="Example Server", part="EX-1", serial="SN-4711"),
+    port = free_port()
+    (folder / "lan.conf").write_text(
+        _LAN_CONF.format(port=port, in_band=free_port(socket.SOCK_STREAM), sol=serial.port)
     )
-    config.write(face, folder, folder)
+    shutil.copy(Path(__file__).with_name("sim-1.emu"), folder / "server.emu")
+    for sensor, raw in {"cpu-temp": 24, "inlet-temp": 22, "fan1": 12, "12v": 191}.items():
+        (folder / f"{sensor}.val").write_text(str(raw))
+    (folder / "chassis-power").write_text("0\n")
+    (folder / "chassis-boot").write_text("none\n")
     (folder / "chassis").write_text(_CHASSIS)
     (folder / "chassis").chmod(0o700)
     (folder / "state").mkdir()
-    sim = Simulator(folder, face.port, serial)
+    sim = Simulator(folder, port, serial)
     sim.start()
     try:
         yield sim
