@@ -61,7 +61,10 @@ def seconds_to_collect(what: str) -> float:
     for _ in range(5):
         started = time.monotonic()
         subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "--collect-only", what], check=False, capture_output=True, cwd=paths.project()
+            [sys.executable, "-m", "pytest", "-q", "--collect-only", what],
+            check=False,
+            capture_output=True,
+            cwd=paths.project(),
         )
         taken.append(time.monotonic() - started)
     return statistics.median(taken)
@@ -93,7 +96,10 @@ def main() -> None:
         print(json.dumps(figures, indent=1))
         return
     print(f"empty test, fixtures resolved: {ours:.1f} ms (plain pytest {plain:.1f} ms; at most 20 ms)")
-    print(f"pytest --collect-only testcases: {collect:.2f} s (an empty file {floor:.2f} s, ratio {collect / floor:.2f}; at most 2 s)")
+    print(
+        f"pytest --collect-only testcases: {collect:.2f} s "
+        f"(an empty file {floor:.2f} s, ratio {collect / floor:.2f}; at most 2 s)"
+    )
 
 
 if __name__ == "__main__":

@@ -35,7 +35,17 @@ def cells() -> list[Cell]:
     whole = [
         Cell(
             f"install-{release}-{server}",
-            [*PYTEST, "testcases", "--rack", "virtual", "--fresh", "--hypervisor", release, "--server", server],
+            [
+                *PYTEST,
+                "testcases",
+                "--rack",
+                "virtual",
+                "--fresh",
+                "--hypervisor",
+                release,
+                "--server",
+                server,
+            ],
             1500,
         )
         for release in RELEASES
@@ -84,7 +94,9 @@ def _run(cell: Cell, record: Path, log: Path, now: str) -> bool:
     started = time.monotonic()
     with log.open("w") as out:
         try:
-            status = subprocess.run(cell.command, stdout=out, stderr=subprocess.STDOUT, timeout=cell.limit_s, check=False)
+            status = subprocess.run(
+                cell.command, stdout=out, stderr=subprocess.STDOUT, timeout=cell.limit_s, check=False
+            )
             passed, why = status.returncode == 0, f"exit {status.returncode}"
         except subprocess.TimeoutExpired:
             passed, why = False, f"longer than {cell.limit_s} s"

@@ -46,7 +46,9 @@ class Boot:
         )
         self.marks.append(mark)
         machine.run.marks.append(mark)
-        machine.run.progress(machine.server.name, f"{mark.name} {match.monotonic - self.at:.1f} s after power-on")
+        machine.run.progress(
+            machine.server.name, f"{mark.name} {match.monotonic - self.at:.1f} s after power-on"
+        )
 
     def cut_into_spans(self, machine: Machine, lane: Literal["boot", "install"]) -> None:
         """Put this boot's phases, from the milestones seen so far, on the run's timeline."""

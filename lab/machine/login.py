@@ -32,7 +32,9 @@ def log_in(machine: Machine, deadline: Deadline) -> Host:
 
     installed = machine.installed
     if installed is None or machine.release is None:
-        raise LabFault("nothing is known to be installed", server=machine.server.name, next_step="install it first")
+        raise LabFault(
+            "nothing is known to be installed", server=machine.server.name, next_step="install it first"
+        )
     where = machine.server.host
     if where is None:
         raise LabFault(
@@ -65,7 +67,10 @@ def _connect_watching(machine: Machine, shell: Ssh, deadline: Deadline) -> None:
             while not connected.done():
                 with contextlib.suppress(NotSeen):
                     machine.console.expect(
-                        pattern("restarting"), deadline.within(_LOOK_EVERY_S, deadline.why), failures=watched, since=since
+                        pattern("restarting"),
+                        deadline.within(_LOOK_EVERY_S, deadline.why),
+                        failures=watched,
+                        since=since,
                     )
                     raise BootFailure(
                         "it restarts by itself instead of coming up",

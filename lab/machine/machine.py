@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from lab.errors import BmcRefused, ConfigError, LabError, LabFault
 from lab.machine import lease as leases
 from lab.machine.boot import Boot
-from lab.machine.edges import Edge, State, route
 from lab.machine.credentials import Credentials, Phase, latest
+from lab.machine.edges import Edge, State, route
 from lab.machine.installed import reusable
 from lab.machine.journal import Journal
 from lab.machine.power import PowerControl
@@ -216,7 +216,11 @@ class Machine:
 
     def _must_know_release(self) -> Release:
         if self.release is None:
-            raise ConfigError("no release was named", server=self.server.name, next_step="pass one to goto('ready', release)")
+            raise ConfigError(
+                "no release was named",
+                server=self.server.name,
+                next_step="pass one to goto('ready', release)",
+            )
         return self.release
 
     def _detect(self) -> None:
@@ -232,7 +236,9 @@ class Machine:
         self.release = release
         self.installed = None if fresh else reusable(self, release)
         if self.installed is not None:
-            self.note(f"{release.name} is installed already ({self.installed.stamp.install_id[:8]}); reusing it")
+            self.note(
+                f"{release.name} is installed already ({self.installed.stamp.install_id[:8]}); reusing it"
+            )
             try:
                 self._walk(State.READY)
             except LabError as error:

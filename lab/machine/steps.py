@@ -1,4 +1,4 @@
-"""The steps that go along the edges: each takes the machine, does one thing, returns its evidence in a line."""
+"""The steps along the edges: each takes the machine, does one thing, returns its evidence in a line."""
 
 from __future__ import annotations
 
@@ -73,19 +73,23 @@ def start_installer(machine: Machine) -> str:
 
 
 def finish_install(machine: Machine) -> str:
-    """Follow the install to its end on console and by HTTP; the server powers itself off; detach the media."""
+    """Follow the install to its end on console and by HTTP, until the server is off; detach the media."""
     from lab.console.catalogue import pattern, patterns
 
     installation = machine.installation
     if installation is None:
-        raise LabFault("no install is under way", server=machine.server.name, next_step="start from the state off")
+        raise LabFault(
+            "no install is under way", server=machine.server.name, next_step="start from the state off"
+        )
     release = _release(machine)
     limit = Deadline.after(release.stages.install, f"the install of {release.name} to end")
     try:
         match = _expect(
             machine, [pattern("deploy-done")], limit, patterns("kernel", "deploy"), InstallFailure
         )
-        installation.wait_done(limit.within(_DONE_BY_HTTP_S, "the authenticated report that the install is done"))
+        installation.wait_done(
+            limit.within(_DONE_BY_HTTP_S, "the authenticated report that the install is done")
+        )
         machine.power.await_state("off", Deadline.after(_POWER_S, "the deploy RAM OS to power off"))
         machine.boot.cut_into_spans(machine, "install")
         if machine.server.installs_by == "virtual-media":
@@ -144,7 +148,9 @@ def shut_down(machine: Machine) -> str:
     try:
         kind.shutdown(machine.host())
         machine.adopt(None)
-        machine.power.await_state("off", Deadline.after(release.stages.shutdown, f"{release.name} to power off"))
+        machine.power.await_state(
+            "off", Deadline.after(release.stages.shutdown, f"{release.name} to power off")
+        )
     except (LabFault, HypervisorFailure) as error:
         machine.note(f"no graceful power-off: {error.message}")
         return f"forced off {cut_power(machine)}, because: {error.message}"
@@ -159,7 +165,9 @@ STEPS: dict[str, Step] = {
 
 def _release(machine: Machine) -> Release:
     if machine.release is None:
-        raise ConfigError("no release was named", server=machine.server.name, next_step="pass one to goto('ready', release)")
+        raise ConfigError(
+            "no release was named", server=machine.server.name, next_step="pass one to goto('ready', release)"
+        )
     return machine.release
 
 

@@ -17,16 +17,28 @@ from lab.pytest_plugin.activation import PLAN, SESSION
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the lab's own options."""
     group = parser.getgroup("lab", "hypervisor lab")
-    group.addoption("--rack", metavar="RACK", help="path of a rack file, or its name in inventory/ (default: virtual)")
     group.addoption(
-        "--hypervisor", action="append", default=[], metavar="RELEASE", help="release to install and test; repeatable"
+        "--rack", metavar="RACK", help="path of a rack file, or its name in inventory/ (default: virtual)"
+    )
+    group.addoption(
+        "--hypervisor",
+        action="append",
+        default=[],
+        metavar="RELEASE",
+        help="release to install and test; repeatable",
     )
     group.addoption(
         "--server", action="append", default=[], metavar="SERVER", help="server to use, or 'all'; repeatable"
     )
-    group.addoption("--pair", action="store_true", help="one release per server instead of every release on every server")
-    group.addoption("--plan", action="store_true", help="print what would happen to which disk; touch nothing")
-    group.addoption("--fresh", action="store_true", help="install even where the release is installed already")
+    group.addoption(
+        "--pair", action="store_true", help="one release per server instead of every release on every server"
+    )
+    group.addoption(
+        "--plan", action="store_true", help="print what would happen to which disk; touch nothing"
+    )
+    group.addoption(
+        "--fresh", action="store_true", help="install even where the release is installed already"
+    )
     group.addoption("--keep", action="store_true", help="leave servers running after the run")
 
 
@@ -51,7 +63,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     targets = activation.targets(metafunc.config)
     if "guest_kind" not in metafunc.fixturenames:
-        metafunc.parametrize("target", targets, ids=[target.id for target in targets], indirect=True, scope="session")
+        metafunc.parametrize(
+            "target", targets, ids=[target.id for target in targets], indirect=True, scope="session"
+        )
         return
     from lab.hypervisors import family
 

@@ -18,6 +18,7 @@ from lab.pytest_plugin import outcome
 
 if TYPE_CHECKING:
     from lab.pytest_plugin.session import LabSession
+    from lab.rack.model import Rack
     from lab.selection import Target
 
 SESSION: pytest.StashKey[LabSession] = pytest.StashKey()
@@ -36,7 +37,10 @@ def is_about_servers(config: pytest.Config) -> bool:
         return True
     home = (paths.project() / "testcases").resolve()
     named = [Path(str(argument).split("::")[0]) for argument in config.args]
-    return any(home == path or home in path.parents for path in (config.invocation_params.dir / name for name in named))
+    return any(
+        home == path or home in path.parents
+        for path in (config.invocation_params.dir / name for name in named)
+    )
 
 
 def touches(config: pytest.Config) -> bool:
@@ -100,7 +104,7 @@ def start(config: pytest.Config) -> None:
         pytest.exit(f"{type(error).__name__}: {error}", returncode=error.exit_code)
 
 
-def _rack(config: pytest.Config) -> Any:
+def _rack(config: pytest.Config) -> Rack:
     from lab.rack.load import load_rack
 
     return load_rack(config.getoption("--rack") or "virtual")
@@ -188,7 +192,9 @@ def summarize(reporter: Any, config: pytest.Config) -> None:
     if table:
         reporter.section("footprints", sep="-")
         reporter.write_line(table)
-    reporter.write_line(f"run folder: {os.path.relpath(lab.run.folder)}  (`lab report build` makes pages of it)")
+    reporter.write_line(
+        f"run folder: {os.path.relpath(lab.run.folder)}  (`lab report build` makes pages of it)"
+    )
 
 
 def unconfigure(config: pytest.Config) -> None:

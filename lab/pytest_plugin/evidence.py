@@ -31,7 +31,10 @@ def attach_evidence(session: LabSession, target: Target, *, since: float, failed
     if log:
         attach_text(f"serial log of {server} during this test", log)
     if spans or marks:
-        attach_json("timeline of this test", {"spans": [span.model_dump() for span in spans], "marks": [mark.model_dump() for mark in marks]})
+        attach_json(
+            "timeline of this test",
+            {"spans": [span.model_dump() for span in spans], "marks": [mark.model_dump() for mark in marks]},
+        )
     if spans or failed:
         _attach_bmc(machine)
 

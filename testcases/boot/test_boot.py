@@ -35,5 +35,7 @@ def test_no_service_failed(host: Host) -> None:
 
 
 def test_guest_boots_to_a_line_on_its_own_console(guest: Guest) -> None:
-    line = guest.console_until("lab-guest: ready", Deadline.after(240, "the guest's own console to say ready"))
+    line = guest.console_until(
+        "lab-guest: ready", Deadline.after(240, "the guest's own console to say ready")
+    )
     assert "kernel" in line

@@ -1,12 +1,12 @@
-"""What an install must leave behind: the right disk written, by us, reachable only with this install's keys."""
+"""What an install must leave behind: the right disk written, reached only with this install's keys."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
 from lab.hypervisors.contract import Host
-from lab.machine.machine import Machine
 from lab.machine.credentials import STAMP_PATH, Stamp
+from lab.machine.machine import Machine
 
 CLOCK_TOLERANCE_S = 5.0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from lab.machine.edges import EDGES, State, route
@@ -22,7 +24,7 @@ def test_no_edge_stands_twice() -> None:
 def test_there_is_a_way_from_everywhere(start: State, end: State) -> None:
     way = route(start, end)
     assert [edge.end for edge in way][-1:] == ([end] if start is not end else [])
-    assert all(one.end is two.start for one, two in zip(way, way[1:], strict=False))
+    assert all(one.end is two.start for one, two in itertools.pairwise(way))
 
 
 def test_nothing_leads_out_of_broken() -> None:

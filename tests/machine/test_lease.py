@@ -56,7 +56,8 @@ def test_lease_ends_with_give_up(rack: Rack, server: Server) -> None:
 def test_lease_of_a_killed_process_is_taken_over_with_a_note(rack: Rack, server: Server) -> None:
     script = (
         "import os, signal; from lab.machine import lease; from lab.rack.load import load_rack;"
-        "rack = load_rack('virtual'); lease.take(rack, rack.servers[0], 'victim'); os.kill(os.getpid(), signal.SIGKILL)"
+        "rack = load_rack('virtual'); lease.take(rack, rack.servers[0], 'victim');"
+        "os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", script], check=False, timeout=30)
     assert lease.leases()[0].run == "victim"

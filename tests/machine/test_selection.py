@@ -66,7 +66,9 @@ def test_unknown_names_are_refused(virtual: Rack) -> None:
 
 def test_a_server_without_an_erasable_disk_is_refused(virtual: Rack) -> None:
     server = virtual.servers[0]
-    safe = server.model_copy(update={"disks": tuple(disk.model_copy(update={"erase": False}) for disk in server.disks)})
+    safe = server.model_copy(
+        update={"disks": tuple(disk.model_copy(update={"erase": False}) for disk in server.disks)}
+    )
     rack = virtual.model_copy(update={"servers": (safe,)})
     with pytest.raises(NoErasableDisk) as error:
         select(rack, [XEN], [], pair=False)

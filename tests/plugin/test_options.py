@@ -50,7 +50,11 @@ def test_plan_prints_and_touches_nothing(own_state: Path) -> None:
         (["--hypervisor", "xen-9"], 11, "no release 'xen-9'"),
         (["--server", "uefi-9"], 11, "no server 'uefi-9'"),
         (["--rack", "example-rack"], 10, "nothing happens to them unless both are named"),
-        (["--rack", "example-rack", "--hypervisor", XEN], 10, "nothing happens to them unless both are named"),
+        (
+            ["--rack", "example-rack", "--hypervisor", XEN],
+            10,
+            "nothing happens to them unless both are named",
+        ),
         (["--pair", "--server", "uefi-1"], 10, "--pair needs a fitting server"),
     ],
 )
@@ -71,7 +75,11 @@ def test_wrong_options_end_with_one_message_and_their_exit_code(
 def test_collecting_shows_every_target_grouped_by_server() -> None:
     done = run_pytest("--collect-only", "-q")
     assert done.returncode == 0, done.stdout + done.stderr
-    targets = [line.split("[")[1].split("-xen")[0].split("-kvm")[0] for line in done.stdout.splitlines() if "[" in line]
+    targets = [
+        line.split("[")[1].split("-xen")[0].split("-kvm")[0]
+        for line in done.stdout.splitlines()
+        if "[" in line
+    ]
     assert targets == sorted(targets, key=["uefi-1", "bios-1"].index)
     assert len([line for line in done.stdout.splitlines() if f"[uefi-1-{XEN}" in line]) >= 12
 
