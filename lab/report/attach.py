@@ -66,9 +66,10 @@ def about(server: str, release: str) -> None:
         return
     import allure
 
+    dynamic: Any = allure.dynamic
     for label, value in (("server", server), ("release", release)):
-        allure.dynamic.label(label, value)
-        allure.dynamic.parameter(label, value)
+        dynamic.label(label, value)
+        dynamic.parameter(label, value)
 
 
 def _attach(name: str, body: str | bytes, kind: str) -> None:
@@ -86,7 +87,7 @@ def _tail(text: str) -> str:
     return f"[the first {len(text) - _LARGEST} characters are left out]\n{text[-_LARGEST:]}"
 
 
-def _reporter() -> Any | None:
+def _reporter() -> Any | None:  # noqa: ANN401 - allure has no types
     """Allure's reporter of this process; None outside an Allure run, where allure need not even be loaded."""
     core: Any = sys.modules.get("allure_commons")
     if core is None:

@@ -75,7 +75,7 @@ def read(file: Path, model: type[File]) -> File:
     except (OSError, ValidationError) as error:
         raise ConfigError(
             f"{file}: not a {model.__name__}: {error}",
-            next_step="this file was damaged or written by another version of the lab; move it away and try again",
+            next_step="it is damaged or of another version of the lab; move it away and try again",
         ) from error
 
 

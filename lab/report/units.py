@@ -14,6 +14,19 @@ def show_bytes(count: float) -> str:
     return f"{count:.0f} B"
 
 
+def show_round_bytes(count: int) -> str:
+    """A power of ten: `10**10` → `10 GB`."""
+    name, size = next((step for step in _STEPS if count >= step[1]), ("B", 1))
+    return f"{count // size} {name}"
+
+
+def show_clock(seconds: float) -> str:
+    """`93` → `1:33`, minutes and seconds, for the axis of a chart."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
 def show_exact_bytes(count: float) -> str:
     """`1234567890` → `1,234,567,890 bytes`."""
     return f"{count:,.0f} bytes"

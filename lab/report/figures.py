@@ -1,0 +1,166 @@
+"""From a run's measurements and the published tables to the rows that pages and terminal show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+from lab import paths
+from lab.errors import LabError
+from lab.measure.model import Area, Measurement, MeasurementsFile
+from lab.release import PublishedTable, load_release
+from lab.report.units import show, show_exact
+from lab.strict_yaml import load_model
+
+INSTALLED_DISK = "installed-disk"
+BESIDE_IT = ("allocated-partitions", "package-bytes", "boot-image-bytes")
+"""What is always shown with the installed disk; design.md, "Definitions of the measurements"."""
+
+_ORDER: dict[Area, tuple[str, ...]] = {
+    "footprint": (INSTALLED_DISK, *BESIDE_IT),
+    "memory": ("unavailable-memory", "hypervisor-memory", "control-domain-memory"),
+    "attack-surface": (
+        "packages",
+        "listening-sockets",
+        "setuid-files",
+        "running-services",
+        "loaded-modules",
+    ),
+    "boot": (),
+    "devices": (),
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One value of a row, and what a reader can ask of it."""
+
+    value: float
+    unit: str
+    note: str = ""
+    evidence: str | None = None
+    shown: str = ""
+
+    @property
+    def text(self) -> str:
+        """As its publisher wrote it; else rounded, with unit."""
+        return self.shown or show(self.value, self.unit)
+
+    @property
+    def exact(self) -> str:
+        """Every digit, and how it was come by."""
+        return f"{show_exact(self.value, self.unit)}{f'; {self.note}' if self.note else ''}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One product: published by somebody, or measured on one server of this run."""
+
+    product: str
+    origin: str
+    where: str
+    figures: dict[str, Figure] = field(default_factory=dict)
+
+    @property
+    def measured(self) -> bool:
+        """Whether this run measured it."""
+        return not self.origin.startswith("published")
+
+    @property
+    def plotted(self) -> bool:
+        """Whether its figures may stand in a chart: a stand-in's never do."""
+        return self.origin != "stand-in"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows and the metrics that are their columns, in order."""
+
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def footprints(measured: MeasurementsFile) -> Table:
+    """The headline table: what was published, then what this run measured, one row per server and release.
+
+    Raises:
+        ConfigError: a file in `firmware/published/` is wrong.
+    """
+    mine = area(measured, "footprint")
+    return Table(mine.columns or (INSTALLED_DISK, *BESIDE_IT), (*published(), *mine.rows))
+
+
+def published() -> tuple[Row, ...]:
+    """Every row of `firmware/published/*.yaml`, as its publisher gave it.
+
+    Raises:
+        ConfigError: a file is wrong.
+    """
+    tables = [
+        load_model(file, PublishedTable) for file in sorted((paths.firmware() / "published").glob("*.yaml"))
+    ]
+    return tuple(
+        Row(
+            product=row.product,
+            origin=f"published {row.year}",
+            where=row.source,
+            figures={
+                INSTALLED_DISK: Figure(
+                    row.installed_disk, "B", f"published in {row.year} as {row.shown}", shown=row.shown
+                )
+            },
+        )
+        for table in tables
+        for row in table.rows
+    )
+
+
+def area(measured: MeasurementsFile, name: Area) -> Table:
+    """What this run measured in one area; the latest value where a metric was measured twice.
+
+    Metrics that are always shown come first, in their order, whether measured or not; every other metric of
+    the area follows by name, so that a new measurement needs no change here.
+    """
+    entries = [entry for entry in measured.measurements if entry.area == name]
+    found = {entry.metric for entry in entries}
+    known = _ORDER[name]
+    always = [metric for metric in known if metric in found or (found and name == "footprint")]
+    groups: dict[tuple[str, str, str], list[Measurement]] = {}
+    for entry in sorted(entries, key=_in_order):
+        groups.setdefault((entry.release, entry.server, entry.origin), []).append(entry)
+    rows = tuple(
+        Row(
+            product=release_title(release),
+            origin=origin,
+            where=server,
+            figures={entry.metric: _figure(entry) for entry in group},
+        )
+        for (release, server, origin), group in groups.items()
+    )
+    return Table((*always, *sorted(found.difference(known))), rows)
+
+
+def origins(measured: MeasurementsFile) -> Sequence[str]:
+    """The origins that occur in this run, hardware first."""
+    found: Iterable[str] = {entry.origin for entry in measured.measurements}
+    return [origin for origin in ("hardware", "emulated", "stand-in") if origin in found]
+
+
+@cache
+def release_title(name: str) -> str:
+    """What people call a release: its title, or its name where its file is gone."""
+    try:
+        return load_release(name).title
+    except LabError:
+        return name
+
+
+def _in_order(entry: Measurement) -> tuple[object, ...]:
+    return (entry.origin == "stand-in", entry.release, entry.server, entry.origin, entry.at)
+
+
+def _figure(entry: Measurement) -> Figure:
+    count = len(entry.samples)
+    sampled = f"median of {count}, spread {show_exact(entry.spread, entry.unit)}; " if count > 1 else ""
+    return Figure(entry.value, entry.unit, f"{sampled}{entry.method}; {entry.command}", entry.evidence)
