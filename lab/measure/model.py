@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -52,6 +53,31 @@ class Measurement(Frozen):
     evidence: str | None = None
     firmware: str | None = None
     at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Measurements of one area and the raw output that they were read from."""
+
+    measurements: tuple[Measurement, ...]
+    evidence: tuple[Evidence, ...]
+
+    def measurement(self, metric: str) -> Measurement:
+        """The measurement of that name.
+
+        Raises:
+            KeyError: there is none; its name is a bug in the caller.
+        """
+        for measurement in self.measurements:
+            if measurement.metric == metric:
+                return measurement
+        raise KeyError(
+            f"{metric} was not measured; there is {', '.join(m.metric for m in self.measurements)}"
+        )
+
+    def value(self, metric: str) -> float:
+        """The value of the measurement of that name (its median); KeyError when there is none."""
+        return self.measurement(metric).value
 
 
 class Bill(Frozen):
