@@ -8,10 +8,11 @@ import typer
 
 from lab.cli import complete
 from lab.cli.output import Json, print_json, print_table, progress
-from lab.errors import ConfigError
+from lab.errors import BmcUnreachable, ConfigError, LabError
 
 if TYPE_CHECKING:
     from lab.rack.checks import Doors
+    from lab.rack.model import Rack
     from lab.rack.preflight import Check, Preflight
 
 _STYLE = {"ok": "green", "failed": "bold red", "skipped": "dim"}
@@ -47,9 +48,11 @@ def check(
     try:
         loaded = load_rack(rack)
         chosen = [find_server(loaded, name) for name in server or ()] or loaded.servers
-    except ConfigError as error:
+        _require_up(loaded)
+    except LabError as error:
         if json:
-            print_json(Preflight(rack, (Check.failed(None, "schema", error),)).as_json())
+            name = "schema" if isinstance(error, ConfigError) else "virtual rack"
+            print_json(Preflight(rack, (Check.failed(None, name, error),)).as_json())
         raise
     with progress(f"checking {loaded.rack}", lines=False) as steps:
         result = preflight(loaded, chosen, real_doors(), seconds=seconds, progress=steps)
@@ -69,6 +72,19 @@ def real_doors() -> Doors:
 
     holders = {lease.key: lease.holder for lease in leases() if lease.lapsed is None}
     return Doors(open_bmc, opener, lambda server: holders.get(server_key(server)))
+
+
+def _require_up(rack: Rack) -> None:
+    """A virtual rack that is down has nothing to check; raises BmcUnreachable."""
+    if not rack.is_virtual:
+        return
+    from lab.virtual.control import status
+
+    if not any(server.answering for server in status(rack)):
+        raise BmcUnreachable(
+            f"the virtual rack {rack.rack} is down",
+            next_step=f"bring it up: `lab rack up --rack {rack.rack}`",
+        )
 
 
 def _show(result: Preflight) -> None:

@@ -43,11 +43,16 @@ def status(rack: RackName = "virtual", json: Json = False) -> None:
 
 
 @app.command()
-def down(rack: RackName = "virtual") -> None:
+def down(
+    rack: RackName = "virtual",
+    force: Annotated[bool, typer.Option("--force", help="Even while a run has one of its servers.")] = False,
+) -> None:
     """Take a virtual rack down: its servers lose power, its BMCs end. The disks are kept."""
     from lab.virtual.control import down as take_down
 
     loaded = _virtual(rack)
+    if not force:
+        _refuse_in_use(loaded)
     with progress(f"rack {loaded.rack}") as steps:
         take_down(loaded, steps)
     typer.echo(f"rack {loaded.rack} is down")
@@ -130,6 +135,20 @@ def _virtual(name: str) -> Rack:
             f"rack {loaded.rack} is of real servers", next_step=f"see `lab check {name}` for how they are"
         )
     return loaded
+
+
+def _refuse_in_use(rack: Rack) -> None:
+    from lab.errors import ServerBusy
+    from lab.machine.lease import leases, server_key
+
+    keys = {server_key(server) for server in rack.servers}
+    for lease in leases():
+        if lease.key in keys and lease.lapsed is None:
+            raise ServerBusy(
+                f"leased to {lease.holder}",
+                server=lease.server,
+                next_step="wait for that run, or repeat with --force to cut its servers' power",
+            )
 
 
 def _show_status(rack: Rack, json: bool) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lab import paths
+from lab.machine import lease as leases
 from lab.rack.load import load_rack
 from lab.virtual import control
 from tests.lab_command import LabCommand
@@ -54,6 +55,10 @@ def rack_file(up_rack: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Pa
     return up_rack[0]
 
 
+def asking(url: str, ca: Path) -> list[str]:
+    return ["--redfish", url, "--user", "lab", "--ca", str(ca)]
+
+
 def outcomes(text: str) -> dict[str, str]:
     return {f"{one['server']}: {one['name']}": one["outcome"] for one in json.loads(text)["checks"]}
 
@@ -63,11 +68,8 @@ def test_the_virtual_rack_passes_its_preflight(rack_file: Path, lab: LabCommand)
     found = outcomes(ran.out)
     assert [name for name, outcome in found.items() if outcome == "failed"] == []
     assert ran.code == 0
-    wanted = {
-        f"uefi-1: {name}"
-        for name in ("tls", "redfish", "ipmi", "console", "firmware", "macs", "disks", "clock")
-    }
-    assert {name for name in wanted if found[name] == "ok"} == wanted
+    for name in ("tls", "redfish", "ipmi", "console", "firmware", "macs", "disks", "clock"):
+        assert found[f"uefi-1: {name}"] == "ok"
     assert {found[f"bios-1: {name}"] for name in ("ipmi", "console")} == {"ok"}
 
 
@@ -101,14 +103,12 @@ def test_a_wrong_password_is_33_on_both_protocols(
 
 
 def test_a_bmc_that_does_not_answer_is_32(rack_file: Path, lab: LabCommand, tmp_path: Path) -> None:
-    rack = load_rack(str(rack_file))
-    redfish, ipmi = (
-        endpoint.split(":")[-1]
-        for endpoint in (rack.servers[0].bmc.redfish or "", rack.servers[0].bmc.ipmi or "")
-    )
+    bmc = load_rack(str(rack_file)).servers[0].bmc
+    text = rack_file.read_text()
+    for endpoint, port in zip((bmc.redfish, bmc.ipmi), free_ports(2), strict=True):
+        text = text.replace(str(endpoint).rpartition(":")[2], str(port))
     dead = tmp_path / "dead.yaml"
-    ports = free_ports(2)
-    dead.write_text(rack_file.read_text().replace(redfish, str(ports[0])).replace(ipmi, str(ports[1])))
+    dead.write_text(text)
     ran = lab("check", str(dead), "--server", "uefi-1", "--json")
     assert ran.code == 32
     found = {one["name"]: one for one in json.loads(ran.out)["checks"]}
@@ -122,9 +122,7 @@ def test_import_drafts_the_server_that_the_bmc_describes(
     rack = load_rack(str(rack_file))
     real, folder = rack.servers[0], paths.state() / "racks" / "virtual"
     monkeypatch.setenv("LAB_BMC_PASSWORD", (folder / "bmc-password").read_text().strip())
-    ran = lab(
-        "rack", "import", "--redfish", str(real.bmc.redfish), "--user", "lab", "--ca", str(folder / "ca.pem")
-    )
+    ran = lab("rack", "import", *asking(str(real.bmc.redfish), folder / "ca.pem"))
     assert (ran.code, ran.err) == (0, "")
     file = tmp_path / "drafted.yaml"
     file.write_text("rack: drafted\ncontroller: {media_address: 127.0.0.1}\nservers:\n" + ran.out)
@@ -140,9 +138,7 @@ def test_import_with_a_wrong_password_is_33(
 ) -> None:
     real, folder = load_rack(str(rack_file)).servers[0], paths.state() / "racks" / "virtual"
     monkeypatch.setenv("LAB_BMC_PASSWORD", "certainly-not-it")
-    ran = lab(
-        "rack", "import", "--redfish", str(real.bmc.redfish), "--user", "lab", "--ca", str(folder / "ca.pem")
-    )
+    ran = lab("rack", "import", *asking(str(real.bmc.redfish), folder / "ca.pem"))
     assert (ran.code, ran.out) == (33, "")
     assert "certainly-not-it" not in ran.err
 
@@ -155,3 +151,28 @@ def test_import_does_not_send_the_password_to_a_certificate_nobody_vouches_for(
     assert ran.code == 30
     assert "is not trusted" in ran.err
     assert "--fingerprint" in ran.err
+
+
+def test_a_rack_that_a_run_uses_is_not_taken_down(rack_file: Path, lab: LabCommand) -> None:
+    rack = load_rack(str(rack_file))
+    lease, _ = leases.take(rack, rack.servers[1], "run-5")
+    try:
+        ran = lab("rack", "down", "--rack", str(rack_file))
+        checked = json.loads(lab("check", str(rack_file), "--server", "bios-1", "--json").out)["checks"]
+    finally:
+        leases.give_up(lease)
+    assert ran.code == 14
+    assert "bios-1: leased to run run-5" in ran.err
+    (console,) = (one for one in checked if one["name"] == "console")
+    assert (console["outcome"], "run-5" in console["detail"]) == ("skipped", True)
+
+
+def test_a_virtual_rack_that_is_down_says_so(lab: LabCommand) -> None:
+    ran = lab("check", "virtual", "--json")  # nothing is up in this test's own state folder
+    assert ran.code == 32
+    assert (
+        ran.err
+        == "error: the virtual rack virtual is down\n  next: bring it up: `lab rack up --rack virtual`\n"
+    )
+    (check,) = json.loads(ran.out)["checks"]
+    assert (check["name"], check["outcome"], check["exit_code"]) == ("virtual rack", "failed", 32)

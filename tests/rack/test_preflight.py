@@ -314,3 +314,29 @@ def test_lab_check_says_a_wrong_file_in_json_too(lab: LabCommand, tmp_path: Path
     (check,) = json.loads(ran.out)["checks"]
     assert (check["name"], check["outcome"], check["exit_code"]) == ("schema", "failed", 10)
     assert f"{file}:1: servers: is missing" in check["detail"]
+
+
+def test_lab_check_of_a_missing_secret_is_12(
+    rack: Rack, fake: FakeDoors, lab: LabCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_command, "real_doors", lambda: fake.doors)
+    monkeypatch.delenv("TEST_RACK_BMC")
+    ran = lab("check", str(rack.file))
+    assert ran.code == 12
+    assert ran.err == (
+        f"one: secrets: {rack.file}:6: servers[0].bmc.password: secret env:TEST_RACK_BMC is not there\n"
+        "  next: set the environment variable TEST_RACK_BMC\n"
+    )
+
+
+def test_lab_check_of_a_server_without_an_erasable_disk_is_13(
+    rack: Rack, fake: FakeDoors, lab: LabCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_command, "real_doors", lambda: fake.doors)
+    rack.file.write_text(RACK.replace(", erase: true", ""))
+    ran = lab("check", str(rack.file))
+    assert ran.code == 13
+    assert ran.err == (
+        f"one: erasable disk: {rack.file}:11: servers[0].disks: no disk has `erase: true`\n"
+        "  next: mark the disk that the lab may overwrite with `erase: true`, or leave this server out\n"
+    )
