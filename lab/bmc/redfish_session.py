@@ -311,7 +311,7 @@ def _messages(body: Json) -> list[str]:
         for item in (details if isinstance(details, list) else [details])
         if isinstance(item, dict) and (item.get("Message") or item.get("MessageId"))
     ]
-    return found or [str(error["message"])] if error.get("message") or found else []
+    return found or ([str(error["message"])] if error.get("message") else [])
 
 
 def _title(text: str) -> str:

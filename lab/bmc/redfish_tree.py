@@ -41,8 +41,9 @@ class RedfishTree:
 
     def members(self, path: str | None) -> Iterator[Json]:
         """The members of a collection, read one by one, the given ones as they are where expanded."""
-        seen = 0
-        while path:
+        seen, pages = 0, set[str]()
+        while path and path not in pages:
+            pages.add(path)
             page = self.look(path)
             for member in as_list(page.get("Members", [])):
                 seen += 1
@@ -52,7 +53,7 @@ class RedfishTree:
                 expanded = len([name for name in member if not name.startswith("@")]) > 1
                 yield member if expanded else self.look(where)
             following = page.get("Members@odata.nextLink")
-            path = following if isinstance(following, str) and following != path else None
+            path = following if isinstance(following, str) else None
 
     @property
     def root(self) -> Json:

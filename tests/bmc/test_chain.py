@@ -47,7 +47,7 @@ class Scripted:
 
 def chain(*providers: Scripted) -> BmcChain:
     """A chain of scripted providers."""
-    return BmcChain("s1", providers)  # type: ignore[arg-type]  # they answer to every name
+    return BmcChain("s1", providers)
 
 
 def fail(error: Exception) -> Callable[[], Any]:
@@ -116,11 +116,12 @@ def rack_of(service: Service | None, sim: ipmi_sim.Simulator | None) -> Rack:
     bmc: dict[str, Any] = {"user": USER, "password": "env:BMC_PW", "tls": "none" if service else None}
     bmc |= {"redfish": service.url} if service else {}
     bmc |= {"ipmi": sim.address, "sol_user": ipmi_sim.SOL_USER, "sol_password": "env:SOL_PW"} if sim else {}
+    console: dict[str, Any] = {"sol": {}} if sim else {"tcp": "127.0.0.1:9"}
     server = {
         "name": "s1",
         "firmware": "uefi",
         "bmc": bmc,
-        "console": {"sol": {}} if sim else {"tcp": "127.0.0.1:9"},
+        "console": console,
         "nics": [{"mac": "52:54:00:00:00:01", "boot": True}],
     }
     return Rack.model_validate(

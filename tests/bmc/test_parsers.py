@@ -1,0 +1,171 @@
+"""Whatever bytes a BMC sends, the parsers answer or raise our own errors."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyghmi.ipmi import events
+
+from lab.bmc import ipmi_decode, redfish_boot, redfish_media, redfish_read
+from lab.bmc.api import BootDevice
+from lab.bmc.redfish_json import Json
+from lab.bmc.redfish_session import Reply, _etag_ladder
+from lab.bmc.redfish_tree import RedfishTree
+from lab.bmc.target import Target, Unsupported
+from lab.errors import LabError
+
+ROOT = "/redfish/v1/"
+NAMES = [
+    *(
+        "Boot",
+        "Members",
+        "@odata.id",
+        "@odata.etag",
+        "Links",
+        "ManagedBy",
+        "Chassis",
+        "Thermal",
+        "Power",
+        "Status",
+    ),
+    *(
+        "Temperatures",
+        "Fans",
+        "ReadingCelsius",
+        "Reading",
+        "Name",
+        "Systems",
+        "Managers",
+        "VirtualMedia",
+        "Inserted",
+    ),
+    *(
+        "MediaTypes",
+        "Actions",
+        "#VirtualMedia.InsertMedia",
+        "target",
+        "LogServices",
+        "Entries",
+        "Created",
+        "Storage",
+    ),
+    *(
+        "Drives",
+        "SerialNumber",
+        "EthernetInterfaces",
+        "MACAddress",
+        "BootSourceOverrideTarget",
+        "Identifiers",
+    ),
+    *(
+        "BootSourceOverrideEnabled",
+        "BootSourceOverrideTarget@Redfish.AllowableValues",
+        "UpdateService",
+        "DateTime",
+    ),
+]
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.just(ROOT + "x")
+)
+JSON = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=6),
+    max_leaves=25,
+)
+RESOURCES = st.dictionaries(st.sampled_from(NAMES), JSON, max_size=10)
+
+
+class OddSession:
+    """A BMC that answers every path with something, and with the same something."""
+
+    def __init__(self, first: Json, rest: Json) -> None:
+        self.root: Json = {"Systems": {"@odata.id": f"{ROOT}Systems"}, **rest}
+        self._first, self._rest = first, rest
+
+    def connect(self) -> None:
+        """Always there."""
+
+    def get(self, path: str) -> Reply:
+        """The system collection is sound, so that the rest is reached."""
+        if path == f"{ROOT}Systems":
+            return Reply(200, {"Members": [{"@odata.id": f"{ROOT}Systems/1"}]})
+        return Reply(200, self._first if path == f"{ROOT}Systems/1" else self._rest)
+
+
+@settings(max_examples=150, deadline=None)
+@given(RESOURCES, RESOURCES)
+def test_redfish_json_of_any_shape(first: Json, rest: Json) -> None:
+    session: Any = OddSession(first, {**rest, "Members": []} if "Members" in rest else rest)
+    tree = RedfishTree(session, Target("s", "there"))
+    media = redfish_media.RedfishMedia(session, tree, Target("s", "there"), "redfish")
+    reads = [
+        lambda: redfish_read.read_inventory(tree),
+        lambda: redfish_read.read_sensors(tree),
+        lambda: redfish_read.read_log(tree, redfish_read.log_service(tree)),
+        lambda: redfish_boot.override(tree.system),
+        lambda: redfish_boot.plan(tree, tree.system, BootDevice.CD, "uefi"),
+        media.inserted,
+    ]
+    for read in reads:
+        try:
+            read()
+        except (LabError, Unsupported):
+            continue
+
+
+@given(st.integers(min_value=400, max_value=599), JSON, st.text(max_size=300))
+def test_why_of_any_error(status: int, body: object, text: str) -> None:
+    reply = Reply(status, body if isinstance(body, dict) else {}, {}, text)
+    assert reply.why.startswith(f"HTTP {status}")
+    assert len(reply.why) < 2000
+
+
+@given(st.binary(max_size=400))
+def test_fru_of_any_bytes(raw: bytes) -> None:
+    fields = ipmi_decode.decode_fru(raw)
+    assert all(isinstance(value, str) and value for value in fields.values())
+
+
+@given(st.integers(0, 2**32 - 1), st.binary(max_size=20))
+def test_sel_record_of_any_bytes(now: int, record: bytes) -> None:
+    decoder: Any = SimpleNamespace(
+        get_event_constants=lambda: __import__("pyghmi.constants").constants,
+        _oem=SimpleNamespace(process_event=lambda *_: None),
+    )
+    handler = events.EventHandler(SimpleNamespace(sensors={}), decoder)
+    entry = ipmi_decode.decode_event(handler, record, now)
+    assert entry.message
+    assert entry.severity in ("ok", "warning", "critical", "unknown")
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_ipmi_timestamps(seconds: int) -> None:
+    at = ipmi_decode.timestamp(seconds)
+    assert at is None or at == datetime.fromtimestamp(seconds, UTC)
+    assert (at is None) == (seconds < 0x20000000 or seconds == 0xFFFFFFFF)
+
+
+def test_entries_of_a_clock_that_was_never_set_are_placed_by_their_age() -> None:
+    at = ipmi_decode._since_start(100, 160)
+    assert at is not None
+    assert abs(datetime.now(UTC) - at - timedelta(seconds=60)) < timedelta(seconds=1)
+    assert ipmi_decode._since_start(200, 160) is None
+
+
+@pytest.mark.parametrize(
+    ("tag", "ladder"),
+    [
+        ('W/"1"', ['W/"1"', '"1"', "1", None]),
+        ('"1"', ['"1"', "1", None]),
+        ("", [None]),
+        ('""', [None]),
+        (None, [None]),
+    ],
+)
+def test_etag_ladder(tag: str | None, ladder: list[str | None]) -> None:
+    assert _etag_ladder(tag) == ladder
