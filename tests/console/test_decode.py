@@ -6,7 +6,7 @@ import re
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.console.decode import MAX_LINE, Decoder
@@ -61,6 +61,7 @@ def decode(*pieces: bytes) -> str:
     return "".join(decoder.feed(piece) for piece in pieces) + decoder.flush()
 
 
+@settings(deadline=None)
 @given(STREAMS, st.data())
 def test_any_cutting_gives_the_same_text(stream: bytes, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=10)))
@@ -69,21 +70,25 @@ def test_any_cutting_gives_the_same_text(stream: bytes, data: st.DataObject) -> 
     assert decode(*pieces) == decode(stream)
 
 
+@settings(deadline=None)
 @given(STREAMS)
 def test_byte_by_byte_gives_the_same_text(stream: bytes) -> None:
     assert decode(*(stream[i : i + 1] for i in range(len(stream)))) == decode(stream)
 
 
+@settings(deadline=None)
 @given(STREAMS)
 def test_text_holds_no_control_character_but_line_feed_and_tab(stream: bytes) -> None:
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", decode(stream))
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.characters(exclude_categories=["Cc", "Cs"]), max_size=200))
 def test_plain_text_comes_through_unchanged(text: str) -> None:
     assert decode(text.encode()) == text
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(1, 3))
 def test_lines_are_bounded(garbage: bytes, times: int) -> None:
     assert max(map(len, decode(garbage + b"y" * MAX_LINE * times).split("\n"))) <= MAX_LINE

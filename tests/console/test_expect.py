@@ -53,7 +53,7 @@ def test_wakes_on_arrival(console: Console, far_end: ConsoleServer) -> None:
     match = console.expect(LOGIN, soon(), failures=BOOT_FAILURES)
     woken = time.monotonic()
     timer.join()
-    assert woken - said[0] < 0.25
+    assert woken - said[0] < 0.5
     assert said[0] <= match.monotonic <= woken
 
 
@@ -158,7 +158,7 @@ def test_a_babbling_port_does_not_outlast_the_deadline(console: Console, far_end
         console.expect(LOGIN, Deadline.after(0.3, "a prompt"), failures=BOOT_FAILURES)
     stop.set()
     thread.join()
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 2
 
 
 def test_a_wait_ends_with_the_recording(console: Console) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.console import catalogue
@@ -72,6 +72,7 @@ def test_later_lines_of_earlier_phases_and_shutdown_change_nothing() -> None:
     ) == [("firmware", 10, 15), ("kernel", 15, 40)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([p.name for p in catalogue.milestones()]), st.floats(0, 1000))))
 def test_spans_are_in_order_and_never_overlap(seen: list[tuple[str, float]]) -> None:
     found = spans(*(match(name, seconds) for name, seconds in sorted(seen, key=lambda pair: pair[1])))

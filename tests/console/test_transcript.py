@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.console.journal import Journal, read_log
@@ -27,6 +27,7 @@ def filled(pieces: list[str]) -> Transcript:
     return transcript
 
 
+@settings(deadline=None)
 @given(PIECES, st.integers(0, 60), st.integers(0, 60))
 def test_slices_are_those_of_the_whole_text(pieces: list[str], since: int, until: int) -> None:
     whole = "".join(pieces)
@@ -34,6 +35,7 @@ def test_slices_are_those_of_the_whole_text(pieces: list[str], since: int, until
     assert filled(pieces).end == len(whole)
 
 
+@settings(deadline=None)
 @given(PIECES)
 def test_every_character_keeps_its_arrival(pieces: list[str]) -> None:
     transcript = filled(pieces)
@@ -44,6 +46,7 @@ def test_every_character_keeps_its_arrival(pieces: list[str]) -> None:
             offset += 1
 
 
+@settings(deadline=None)
 @given(PIECES, st.integers(0, 20), st.integers(0, 20))
 def test_lines_between_misses_nothing_that_arrived_then(pieces: list[str], start: int, end: int) -> None:
     shown = "\n".join(text for _, text in filled(pieces).lines_between(100.0 + start, 100.0 + end))
@@ -82,6 +85,7 @@ def test_the_log_has_the_documented_form(tmp_path: Path) -> None:
     ]
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.text(alphabet="ab|+- \n", max_size=8), st.none()), max_size=20))
 def test_the_log_reads_back_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[str | None]
