@@ -26,7 +26,7 @@ class LabGroup(TyperGroup):
                 typer.echo(redact(traceback.format_exc()), err=True)
             typer.echo(f"error: {redact(str(error))}", err=True)
             raise typer.Exit(error.exit_code) from error
-        except KeyboardInterrupt as interrupt:
+        except (KeyboardInterrupt, typer.Abort) as interrupt:
             typer.echo("interrupted", err=True)
             raise typer.Exit(130) from interrupt
 
@@ -35,7 +35,7 @@ app = typer.Typer(
     cls=LabGroup,
     name="lab",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -50,7 +50,7 @@ def _show_version(wanted: bool) -> None:
 
 
 @app.callback(
-    epilog="Tests are run by pytest: [bold]pytest testcases --rack RACK --hypervisor RELEASE[/bold]. "
+    epilog="Tests are run by pytest: `pytest testcases --rack RACK --hypervisor RELEASE`. "
     "Exit codes: 1x the inventory or command is wrong, 2x media is missing, 3x the lab failed, "
     "4x the install failed, 5x the product failed, 130 interrupted."
 )
@@ -64,11 +64,11 @@ def root(
 
     Start here:
 
-    [bold]lab rack up[/bold]               a rack of virtual servers on this machine
+    `lab rack up`               a rack of virtual servers on this machine
 
-    [bold]lab check virtual[/bold]         is everything there that a run needs? changes nothing
+    `lab check virtual`         is everything there that a run needs? changes nothing
 
-    [bold]lab rack import --redfish https://192.0.2.12 --user lab[/bold]   draft the entry of a real server
+    `lab rack import --redfish https://192.0.2.12 --user lab`   draft the entry of a real server
     """
 
 

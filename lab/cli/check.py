@@ -38,9 +38,9 @@ def check(
     the console, firmware mode, MACs and disks as the BMC reports them, and the BMC's clock. What a BMC
     cannot say is skipped with the reason. The exit code is that of the first failure.
 
-    [bold]lab check virtual[/bold]
+    `lab check virtual`
 
-    [bold]lab check inventory/rack7.yaml --server r7u12 --json[/bold]
+    `lab check inventory/rack7.yaml --server r7u12 --json`
     """
     from lab.rack.load import find_server, load_rack
     from lab.rack.preflight import Check, Preflight, preflight

@@ -50,7 +50,7 @@ def release_lease(
 ) -> None:
     """Remove the lease on a server, such as one left by a run on another host.
 
-    [bold]lab lease release r7u12[/bold]
+    `lab lease release r7u12`
     """
     from lab.machine.lease import release
 

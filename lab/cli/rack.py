@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -76,16 +77,14 @@ def import_server(
     The password is taken from LAB_BMC_PASSWORD, else asked for. Reads only. No disk is marked erasable in the
     draft; every guess carries a remark.
 
-    [bold]lab rack import --redfish https://192.0.2.12 --user lab >> inventory/rack7.yaml[/bold]
+    `lab rack import --redfish https://192.0.2.12 --user lab >> inventory/rack7.yaml`
     """
     from lab.rack.draft import PASSWORD_VARIABLE, Trust, draft
 
     rack = _asking_rack(redfish, user, Trust(ca, fingerprint, insecure_http))
     endpoints = rack.servers[0].bmc
     if not os.environ.get(PASSWORD_VARIABLE):
-        os.environ[PASSWORD_VARIABLE] = typer.prompt(
-            f"Password of {user} at {redfish}", hide_input=True, err=True
-        )
+        os.environ[PASSWORD_VARIABLE] = _ask_password(f"Password of {user} at {redfish}", PASSWORD_VARIABLE)
     if redfish.startswith("https"):
         from lab.rack.tls import trusted_certificate
 
@@ -100,6 +99,16 @@ def import_server(
         finally:
             bmc.close()
     typer.echo(draft(endpoints, seen), nl=False)
+
+
+def _ask_password(prompt: str, variable: str) -> str:
+    from lab.errors import MissingSecret
+
+    if not sys.stdin.isatty():
+        raise MissingSecret(
+            "no password, and nobody to ask", next_step=f"set the environment variable {variable}"
+        )
+    return str(typer.prompt(prompt, hide_input=True, err=True))
 
 
 def _asking_rack(url: str, user: str, trust: Trust) -> Rack:

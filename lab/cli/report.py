@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from lab.cli.output import progress
+
 app = typer.Typer(no_args_is_help=True, help="Pages from what a run wrote.")
 
 
@@ -25,20 +27,12 @@ def build(
 ) -> None:
     """Build the Allure site and the comparison page of a run.
 
-    [bold]lab report build[/bold]
+    `lab report build`
 
-    [bold]lab report build reports/runs/2026-11-23T10-00-00 --site /tmp/site[/bold]
+    `lab report build reports/runs/2026-11-23T10-00-00 --site /tmp/site`
     """
-    from lab import paths
-    from lab.errors import UnknownName
-
-    run = run or paths.reports() / "run"
-    if not run.is_dir():
-        raise UnknownName(
-            f"no run at {run}", next_step="run `pytest testcases` first, or name a folder in reports/runs/"
-        )
     from lab.report.build import build as build_site
 
-    site = site or paths.reports() / "site"
-    build_site(run, site)
-    typer.echo(f"built {site}")
+    with progress("report") as steps:
+        built = build_site(run, site, steps)
+    typer.echo(f"report: {built.index}")

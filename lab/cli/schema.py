@@ -15,7 +15,7 @@ def schema(
     """Bring the JSON Schemas that editors read (rack, release, measurements, timeline) up to date.
 
     An editor with a YAML language server completes and checks a rack file whose first line is
-    [bold]# yaml-language-server: $schema=rack.schema.json[/bold]
+    `# yaml-language-server: $schema=rack.schema.json`
     """
     from lab import paths, schemas
     from lab.errors import ConfigError

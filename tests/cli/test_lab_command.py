@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -11,9 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
+from typer.main import get_command
 
 from lab.cli import complete
+from lab.cli.app import app
 from lab.errors import HypervisorFailure
 from lab.machine import lease as leases
 from lab.rack.load import load_rack
@@ -171,7 +175,8 @@ def test_the_rack_of_real_servers_is_not_brought_up(lab: LabCommand) -> None:
 def test_a_report_needs_a_run(lab: LabCommand, tmp_path: Path) -> None:
     ran = lab("report", "build", str(tmp_path / "none"))
     assert ran.code == 11
-    assert f"no run at {tmp_path / 'none'}" in ran.err
+    assert str(tmp_path / "none") in ran.err
+    assert "  next: " in ran.err
 
 
 def test_names_are_completed() -> None:
@@ -203,13 +208,28 @@ def test_the_shell_completes(line: str, expected: str) -> None:
 
 
 def test_completion_is_silent_when_the_rack_file_is_broken(tmp_path: Path) -> None:
-    import typer
-    from typer.main import get_command
-
-    from lab.cli.app import app
-
     broken = tmp_path / "broken.yaml"
     broken.write_text("servers: [")
     context = typer.Context(get_command(app))
     context.params["rack"] = str(broken)
     assert complete.servers(context, "") == []
+
+
+def test_import_without_a_password_and_nobody_to_ask_is_12(
+    lab: LabCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LAB_BMC_PASSWORD", raising=False)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    ran = lab("rack", "import", "--redfish", "https://127.0.0.1:1")
+    assert ran.code == 12
+    assert ran.err.endswith("  next: set the environment variable LAB_BMC_PASSWORD\n")
+
+
+def test_ctrl_c_at_the_password_prompt_is_130(lab: LabCommand, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> str:
+        raise typer.Abort
+
+    monkeypatch.delenv("LAB_BMC_PASSWORD", raising=False)
+    monkeypatch.setattr("lab.cli.rack._ask_password", interrupted)
+    ran = lab("rack", "import", "--redfish", "https://127.0.0.1:1")
+    assert (ran.code, ran.err) == (130, "interrupted\n")
