@@ -21,6 +21,7 @@ from qemu.qmp import QMPClient, QMPError
 from qemu.qmp.qmp_client import ExecuteError
 
 from lab.bmc.api import BootDevice, Power, PowerAction
+from lab.deadline import Deadline
 from lab.errors import LabFault
 from lab.rack.model import Server
 from lab.virtual import accel, hardware
@@ -31,6 +32,8 @@ from lab.virtual.serial_hub import SerialHub
 _QMP_SECONDS = 20.0
 """QEMU answers its monitor in milliseconds; on an overloaded controller a start was seen to take seconds."""
 _END_SECONDS = 5.0
+_SETUP_KEY_SECONDS = 20.0
+_SETUP_KEY_EVERY_S = 0.2
 _log = logging.getLogger(__name__)
 
 
@@ -55,6 +58,7 @@ class _Running:
     process: asyncio.subprocess.Process
     monitor: QMPClient
     watcher: asyncio.Task[None] = field(init=False)
+    setup: asyncio.Task[None] | None = None
 
 
 class Chassis:
@@ -234,6 +238,8 @@ class Chassis:
         events = asyncio.create_task(self._follow_resets(running))
         code = await running.process.wait()
         events.cancel()
+        if running.setup is not None:
+            running.setup.cancel()
         with contextlib.suppress(QMPError, EOFError, OSError):
             await running.monitor.disconnect()
         await self._hub.drained()
@@ -251,10 +257,23 @@ class Chassis:
 
     async def _boots(self) -> None:
         """A boot has taken its order: an override meant for one boot is spent."""
+        running = self._running
+        if running is not None and running.setup is not None:
+            running.setup.cancel()
+        if self.override.device is BootDevice.SETUP and running is not None:
+            running.setup = asyncio.create_task(self._enter_setup())
         if self.override.once and self.override.device is not BootDevice.NONE:
             self.override = replace(self.override, device=BootDevice.NONE)
             await self._apply_order(BootDevice.NONE)
             self._notify()
+
+    async def _enter_setup(self) -> None:
+        """Press the set-up key while the firmware starts, as a BMC does; in OVMF's set-up itself F2 does nothing."""
+        deadline = Deadline.after(_SETUP_KEY_SECONDS, "the firmware to take the set-up key")
+        with contextlib.suppress(LabFault):
+            while not deadline.passed:
+                await self._execute("send-key", keys=[{"type": "qcode", "data": "f2"}])
+                await asyncio.sleep(_SETUP_KEY_EVERY_S)
 
     async def _apply_order(self, device: BootDevice) -> None:
         if self._running is None:

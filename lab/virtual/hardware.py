@@ -51,7 +51,8 @@ def boot_order(server: Server, override: BootDevice) -> dict[str, int]:
     """The bootindex of every bootable device; -1 means not to be booted from.
 
     Without an override: the disks in the order of the rack file, then the CD, then the boot NIC. An
-    override goes first. `SETUP` leaves nothing to boot from, so the firmware keeps the server.
+    override goes first. `SETUP` leaves nothing to boot from: SeaBIOS, which has no set-up program, then halts;
+    OVMF is brought into its set-up by a key (`chassis`).
     """
     disks = [device_of(index, "disk") for index in range(len(server.disks))]
     nic = device_of(server.nics.index(server.boot_nic), "nic")
@@ -220,7 +221,7 @@ def _nic(
 ) -> list[str]:
     name = device_of(index, "nic")
     if nic.boot:
-        backend = f"user,id={name}-net,ipv6=off,tftp=tftp,bootfile={BOOT_FILES[server.firmware]}"
+        backend = f"user,id={name}-net,tftp=tftp,bootfile={BOOT_FILES[server.firmware]}"
         if server.host is not None:
             backend += f",hostfwd=tcp:127.0.0.1:{server.host.ssh_port}-:22"
         # Ports that are not booted from carry no option ROM: firmware time is not spent on them.
