@@ -131,7 +131,7 @@ def plan_text(rack: Rack, targets: Sequence[Target]) -> str:
     """What a run would do, for `--plan`: releases, disks erased, resets; one block per server."""
     lines = [f"Plan for rack {rack.rack} ({rack.origin}). Nothing has been touched."]
     for server in rack.servers:
-        mine = [target for target in targets if target.server is server]
+        mine = [target for target in targets if target.server.name == server.name]
         if not mine:
             lines.append(f"{server.name}: not used")
             continue

@@ -35,6 +35,9 @@ class Shell(Protocol):
     def put(self, source: Path | bytes, remote: str, *, mode: int = 0o644, timeout_s: float = 300.0) -> None:
         """Write a file there, whole or not at all."""
 
+    def close(self) -> None:
+        """End the connection; never raises."""
+
 
 @dataclass
 class Host:

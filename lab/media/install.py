@@ -219,7 +219,7 @@ class Installation:
 
 
 def settings(stamp: Stamp, server: Server, disk: Disk, release: Release) -> dict[str, str]:
-    """What the deploy RAM OS is told: sizes in bytes, fresh ids for disk and root partition."""
+    """What the deploy RAM OS is told: sizes in bytes. The disk's GUID is the install's id."""
     return {
         "SERVER": server.name,
         "RELEASE": release.name,
@@ -231,7 +231,7 @@ def settings(stamp: Stamp, server: Server, disk: Disk, release: Release) -> dict
         ),
         "ROOT_SIZE": str(release.image.root_size),
         "ROOT_PARTUUID": str(uuid.uuid4()),
-        "DISK_GUID": str(uuid.uuid4()),
+        "DISK_GUID": stamp.install_id,
     }
 
 

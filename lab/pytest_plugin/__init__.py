@@ -43,6 +43,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Read the rack and choose the targets; a wrong option ends here, before there is a session."""
+    return activation.refuse(config)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Register markers; for a run about servers, choose its folder and where results go."""
     config.addinivalue_line(
@@ -53,7 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Read the rack, choose the targets, bring a virtual rack up."""
+    """Begin the run; bring a virtual rack up."""
     activation.start(session.config)
 
 
@@ -79,9 +85,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     )
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Order by server and release, so that nothing is installed twice; keep a server on one worker."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None, None, None]:
+    """Keep a server on one worker; order by server and release, so that nothing is installed twice.
+
+    The groups must be marked before xdist looks for them; the order is made after pytest's own reordering.
+    """
+    activation.mark(config, items)
+    yield
     activation.arrange(config, items)
 
 

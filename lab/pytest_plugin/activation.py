@@ -77,8 +77,20 @@ def brief_worker(node: Any) -> None:
         node.workerinput["lab_zero"] = session.run.zero
 
 
+def refuse(config: pytest.Config) -> int | None:
+    """The exit code of options that do not fit the rack, after saying what is wrong; None when they fit."""
+    if not is_about_servers(config):
+        return None
+    try:
+        targets(config)
+    except LabError as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return error.exit_code
+    return None
+
+
 def start(config: pytest.Config) -> None:
-    """Read the rack and choose the targets; a wrong option ends the run here, before anything is touched."""
+    """Plan, or begin the run: on an xdist worker its share, else the whole with a virtual rack brought up."""
     if not is_about_servers(config):
         return
     try:
@@ -134,10 +146,8 @@ def workers(config: pytest.Config) -> int | None:
         return None
     try:
         return len({target.server.name for target in targets(config)}) or None
-    except LabError as error:
-        # pytest.exit is not understood this early, before the session exists
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        raise SystemExit(error.exit_code) from error
+    except LabError:
+        return None  # `refuse` says what is wrong
 
 
 def target_of(item: pytest.Item | None) -> Target | None:
@@ -152,11 +162,10 @@ def server_of(item: pytest.Item | None) -> str | None:
     return target.server.name if target is not None else None
 
 
-def arrange(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip what has no media, bind each server to one worker, order by server and release."""
+def mark(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what has no media, bind each server to one worker."""
     if not is_about_servers(config):
         return
-    order = {target.id: position for position, target in enumerate(targets(config))}
     for item in items:
         target = target_of(item)
         if target is None:
@@ -164,7 +173,19 @@ def arrange(config: pytest.Config, items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(target.server.name))
         if target.skip:
             item.add_marker(pytest.mark.skip(reason=target.skip))
-    items.sort(key=lambda item: order[found.id] if (found := target_of(item)) else -1)
+
+
+def arrange(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order by server and release; what puts a guest on the host comes after what measures it bare."""
+    if not is_about_servers(config):
+        return
+    order = {target.id: position for position, target in enumerate(targets(config))}
+
+    def rank(item: pytest.Item) -> tuple[int, bool]:
+        target = target_of(item)
+        return (order[target.id] if target else -1, "guest" in getattr(item, "fixturenames", ()))
+
+    items.sort(key=rank)
 
 
 def finish(session: pytest.Session) -> None:

@@ -27,5 +27,5 @@ def test_every_disk_and_network_controller_is_driven(host: Host) -> None:
 def test_every_listed_disk_and_nic_is_seen(host: Host) -> None:
     seen = {disk.serial for disk in host.disks()}
     assert {disk.serial for disk in host.server.disks if disk.serial} <= seen
-    macs = set(host.shell.check("cat /sys/class/net/*/address").output.split())
+    macs = set(host.check("cat /sys/class/net/*/address").output.split())
     assert {nic.mac for nic in host.server.nics} <= macs

@@ -9,7 +9,7 @@ import pytest
 from lab.errors import ConfigError, MissingMedia, NoErasableDisk, UnknownName
 from lab.rack.load import load_rack
 from lab.rack.model import Rack
-from lab.release import release_names
+from lab.release import Release, load_release, release_names
 from lab.selection import plan_text, select
 
 XEN, KVM = "xen-4.17-debian12", "kvm-debian12"
@@ -79,14 +79,10 @@ def test_a_server_without_an_erasable_disk_is_refused(virtual: Rack) -> None:
 def test_release_that_does_not_fit_the_firmware_is_skipped_with_the_reason(
     virtual: Rack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lab import selection
+    def uefi_only(name: str) -> Release:
+        return load_release(name).model_copy(update={"firmware": ("uefi",)})
 
-    original = selection.load_release
-
-    def uefi_only(name: str) -> object:
-        return original(name).model_copy(update={"firmware": ("uefi",)})
-
-    monkeypatch.setattr(selection, "load_release", uefi_only)
+    monkeypatch.setattr("lab.selection.load_release", uefi_only)
     skips = {target.server.name: target.skip for target in select(virtual, [XEN], [], pair=False)}
     assert skips["uefi-1"] is None
     assert "bios" in str(skips["bios-1"])
