@@ -30,7 +30,7 @@ class Provider(Bmc, Protocol):
     """One way to reach a BMC; any call may also raise `Unsupported`, before anything was changed."""
 
     def connect(self) -> None:
-        """Log in unless there is a session; raises `LabFault` or one of its kinds."""
+        """Log in unless there is a session that is alive; raises `LabFault` or one of its kinds."""
 
 
 class BmcChain:

@@ -23,7 +23,7 @@ from lab.bmc.api import (
     SensorReading,
 )
 from lab.bmc.ipmi_session import CompletionCode, IpmiSession, NoAnswer
-from lab.bmc.target import Account, Target, Unsupported
+from lab.bmc.target import ALIVE_S, Account, Target, Unsupported
 from lab.deadline import Deadline
 
 _CHASSIS, _APP, _STORAGE = 0x00, 0x06, 0x0A
@@ -60,8 +60,11 @@ class IpmiBmc:
         self._session = IpmiSession(target, host, port, account)
 
     def connect(self) -> None:
-        """Log in unless there is a live session; raises `LabFault` or one of its kinds."""
+        """Log in unless there is a session that is alive; raises `LabFault` or one of its kinds."""
         self._session.connect()
+        if self._session.idle > ALIVE_S:
+            with self._words("asking whether it is there"):
+                self._session.ask(_APP, 0x01)
 
     def power(self) -> Power:
         """Get Chassis Status (28.2)."""

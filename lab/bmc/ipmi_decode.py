@@ -24,7 +24,7 @@ Health = Literal["ok", "warning", "critical", "unknown"]
 _EARLIEST = 0x20000000
 """Timestamps below this count seconds since the BMC started (IPMI 2.0, 37.1), not since 1970."""
 _UNSPECIFIED = 0xFFFFFFFF
-_GET_SDR = (0x0A, 0x23)
+_GET_SDR, _WHOLE_RECORD = (0x0A, 0x23), (0, 0xFF)
 
 
 class Decoder(Command):  # type: ignore[misc]  # pyghmi is untyped
@@ -56,7 +56,7 @@ class Decoder(Command):  # type: ignore[misc]  # pyghmi is untyped
             answer = self._ask(netfn, command, tuple(data), lun=rslun)
         except CompletionCode as no:
             return {"code": no.code, "error": str(no), "data": b""}
-        if (netfn, command) == _GET_SDR and len(data) > 5 and data[4:6] == (0, 0xFF) and len(answer) > 6:
+        if (netfn, command) == _GET_SDR and tuple(data[4:6]) == _WHOLE_RECORD and len(answer) > 6:
             # ipmi_sim appends stray bytes, which pyghmi would take for a part of the sensor's name.
             answer = answer[: 2 + 5 + answer[6]]
         return {"code": 0, "netfn": netfn + 1, "command": command, "data": bytearray(answer)}
@@ -77,7 +77,7 @@ def read_sensors(session: IpmiSession, limit: float) -> list[SensorReading]:
         SensorReading(
             name=str(reading.name),
             kind=str(reading.type),
-            value=None if reading.value is None else float(reading.value),
+            value=None if reading.value is None else round(float(reading.value), 6),
             unit=str(reading.units or "").strip(),
             health=_health(reading.health),
             states=tuple(str(state) for state in reading.states or ()),

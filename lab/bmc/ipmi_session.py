@@ -107,7 +107,7 @@ class IpmiSession:
         """
         with pyghmi_lock:
             if self._session is not None:
-                if self._session.logged and time.monotonic() - self._used_at < IDLE_S:
+                if self._session.logged and self.idle < IDLE_S:
                     return
                 self.close()
             tried = f"IPMI log-in as {self._account.user}"
@@ -119,6 +119,11 @@ class IpmiSession:
                 self._kind = _Sha1Session
                 with self.stumbles(tried):
                     self._log_in(tried)
+
+    @property
+    def idle(self) -> float:
+        """Seconds since the BMC last answered."""
+        return time.monotonic() - self._used_at
 
     def ask(self, netfn: int, command: int, data: Sequence[int] = (), *, lun: int = 0) -> bytes:
         """The answer's data to a harmless request, which is repeated until answered.

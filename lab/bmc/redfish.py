@@ -63,7 +63,7 @@ class RedfishBmc:
         self._media = RedfishMedia(self._session, self._tree, target, self.name)
 
     def connect(self) -> None:
-        """Log in unless there is a session; raises `LabFault` or one of its kinds."""
+        """Log in unless there is a session that is alive; raises `LabFault` or one of its kinds."""
         self._session.connect()
 
     def power(self) -> Power:

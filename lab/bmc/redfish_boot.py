@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from lab.bmc.api import Answer, BootDevice, FirmwareMode, Outcome
 from lab.bmc.redfish_json import Json, allowed, as_dict, link, text
-from lab.bmc.redfish_session import NoAnswer, RedfishSession, Reply
+from lab.bmc.redfish_reply import Reply
+from lab.bmc.redfish_session import NoAnswer, RedfishSession
 from lab.bmc.redfish_tree import RedfishTree
 from lab.bmc.target import Target, Unsupported
 

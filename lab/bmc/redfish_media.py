@@ -9,7 +9,8 @@ from urllib.parse import unquote
 
 from lab.bmc.api import Answer, Outcome
 from lab.bmc.redfish_json import Json, action, link, strings, text
-from lab.bmc.redfish_session import NoAnswer, RedfishSession, Reply
+from lab.bmc.redfish_reply import Reply
+from lab.bmc.redfish_session import NoAnswer, RedfishSession
 from lab.bmc.redfish_tree import RedfishTree
 from lab.bmc.target import Target, Unsupported
 from lab.deadline import Deadline

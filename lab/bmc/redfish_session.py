@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import base64
-import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 import redfish.rest.v1
 import requests
 
 from lab.bmc.redfish_json import Json, as_dict, link
+from lab.bmc.redfish_reply import Reply, reply_of, retry_after, title
 from lab.bmc.redfish_wire import CONNECT_S, WireClient
-from lab.bmc.target import Account, Target
+from lab.bmc.target import ALIVE_S, Account, Target
 from lab.deadline import Deadline
+from lab.errors import BmcUnreachable
 from lab.rack.model import Tls
 
 CONNECT_LIMIT_S = 9.0
@@ -38,26 +38,6 @@ class NoAnswer(Exception):
     """A write was sent, and no answer came: whether it was carried out is open."""
 
 
-@dataclass(frozen=True)
-class Reply:
-    """An answer of the BMC; `body` is empty where it was no JSON object."""
-
-    status: int
-    body: Json = field(default_factory=dict)
-    headers: dict[str, str] = field(default_factory=dict)
-    text: str = ""
-
-    @property
-    def good(self) -> bool:
-        """Whether the BMC did what it was asked."""
-        return 200 <= self.status < 300
-
-    @property
-    def why(self) -> str:
-        """Status and the BMC's own words (DSP0266, 8.6 error responses), as far as there are any."""
-        return f"HTTP {self.status} {' '.join(_messages(self.body)) or _title(self.text)}".strip()
-
-
 class RedfishSession:
     """One session with one BMC, opened when first needed. Safe to share between threads."""
 
@@ -68,17 +48,28 @@ class RedfishSession:
         self._client: WireClient | None = None
         self._location: str | None = None
         self._lock = threading.RLock()
+        self._answered_at = 0.0
         self.root: Json = {}
 
     def connect(self) -> None:
-        """Make sure that there is a session.
+        """Make sure that there is a session and that the BMC still answers.
 
         Raises:
             BmcUnreachable: nothing answers within `CONNECT_LIMIT_S`.
             BmcCredentials: user or password is wrong.
             LabFault: the certificate is not the trusted one, or this is no Redfish service.
         """
-        self._connected()
+        with self._lock:
+            client = self._connected()
+            if time.monotonic() - self._answered_at > ALIVE_S:
+                try:
+                    self._quick(
+                        client, "GET", ROOT, Deadline.after(CONNECT_LIMIT_S, "an answer"), "GET the root"
+                    )
+                except BmcUnreachable:
+                    self._client = None
+                    client.hang_up()
+                    raise
 
     def _connected(self) -> WireClient:
         with self._lock:
@@ -108,7 +99,7 @@ class RedfishSession:
                     if reply.status not in _AWAY or attempt == READ_TRIES:
                         return self._json_or_fault(path, reply)
                     # The BMC asked for this pause.
-                    time.sleep(_retry_after(reply))
+                    time.sleep(retry_after(reply))
                 except NoAnswer as silence:
                     if attempt == READ_TRIES:
                         raise self._target.unreachable(
@@ -243,7 +234,8 @@ class RedfishSession:
             arguments["body"] = body
         with self._words(method, path):
             raw = getattr(client, method.lower())(path, **arguments)
-        reply = _reply(raw)
+        reply = reply_of(raw)
+        self._answered_at = time.monotonic()
         _log.debug(
             "%s: %s %s: %d, %.2f s", self._target.server, method, path, reply.status, time.monotonic() - began
         )
@@ -279,20 +271,10 @@ class RedfishSession:
         if reply.good and reply.text.strip() and not reply.body:
             raise self._target.fault(
                 f"GET {path}",
-                f"the answer is no JSON object ({_title(reply.text)})",
+                f"the answer is no JSON object ({title(reply.text)})",
                 "reset the BMC, or update it",
             )
         return reply
-
-
-def _reply(raw: Any) -> Reply:  # noqa: ANN401  # redfish is untyped
-    text = raw.text
-    try:
-        body = json.loads(text) if text.strip() else {}
-    except (ValueError, RecursionError):
-        body = {}
-    headers = {str(name).lower(): str(value) for name, value in raw.getheaders()}
-    return Reply(int(raw.status), body if isinstance(body, dict) else {}, headers, text)
 
 
 def _etag_ladder(tag: str | None) -> list[str | None]:
@@ -301,23 +283,6 @@ def _etag_ladder(tag: str | None) -> list[str | None]:
         return [None]
     strong = tag.removeprefix("W/")
     return list(dict.fromkeys([tag, strong, strong.strip('"'), None]))
-
-
-def _messages(body: Json) -> list[str]:
-    error = as_dict(body.get("error"))
-    details = error.get("@Message.ExtendedInfo") or body.get("@Message.ExtendedInfo") or []
-    found = [
-        str(item.get("Message") or item.get("MessageId"))
-        for item in (details if isinstance(details, list) else [details])
-        if isinstance(item, dict) and (item.get("Message") or item.get("MessageId"))
-    ]
-    return found or ([str(error["message"])] if error.get("message") else [])
-
-
-def _title(text: str) -> str:
-    """The first words of a page that should have been JSON."""
-    words = " ".join("".join(" " if c in "<>" else c for c in text).split())
-    return f"'{words[:80]}…'" if len(words) > 80 else words
 
 
 def _short(cause: BaseException | None) -> str:
@@ -330,11 +295,6 @@ def _refused(cause: BaseException | None) -> bool:
     """Whether the connection never came about, so that nothing was sent."""
     reason = getattr(cause.args[0], "reason", None) if cause is not None and cause.args else None
     return type(reason).__name__ in ("NewConnectionError", "ConnectTimeoutError", "NameResolutionError")
-
-
-def _retry_after(reply: Reply) -> float:
-    text = reply.headers.get("retry-after", "")
-    return min(5.0, max(0.2, float(text))) if text.isdigit() else 1.0
 
 
 def _path(location: str | None) -> str | None:

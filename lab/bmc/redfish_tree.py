@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lab.bmc.redfish_json import Json, as_dict, as_list, link, links, text
-from lab.bmc.redfish_session import ROOT, RedfishSession, Reply
+from lab.bmc.redfish_reply import Reply
+from lab.bmc.redfish_session import ROOT, RedfishSession
 from lab.bmc.target import Target
 
 _LARGEST_COLLECTION = 2000

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from lab.errors import BmcCredentials, BmcRefused, BmcUnreachable, LabFault
 from lab.secret import redact
 
+ALIVE_S = 5.0
+"""Seconds for which a session that answered is taken to be alive."""
+
 
 class Unsupported(Exception):
     """This provider cannot do that on this BMC; another one may. Never leaves `lab.bmc`."""

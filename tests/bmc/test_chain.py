@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lab.bmc import redfish_session
 from lab.bmc.api import Answer, BootDevice, Outcome, PowerAction
 from lab.bmc.chain import BmcChain, Provider
 from lab.bmc.ipmi import IpmiBmc
@@ -162,6 +163,18 @@ def test_ipmi_takes_over_where_redfish_does_not_answer(sim: ipmi_sim.Simulator, 
     port = ipmi_sim.free_port()
     nobody = RedfishBmc(Target("s1", f"http://127.0.0.1:{port}"), ipmi._session._account, "none")
     assert BmcChain("s1", [nobody, ipmi]).set_power(PowerAction.ON).provider == "ipmi"
+
+
+def test_ipmi_takes_over_where_redfish_fell_silent(
+    service: Service, sim: ipmi_sim.Simulator, ipmi: IpmiBmc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = BmcChain("s1", [service.bmc(), ipmi])
+    both.power()
+    monkeypatch.setattr(redfish_session, "ALIVE_S", 0.0)
+    monkeypatch.setattr(redfish_session, "CONNECT_LIMIT_S", 0.3)
+    service.script = lambda request: HttpAnswer(200, delay=0.6)
+    assert both.set_power(PowerAction.ON).provider == "ipmi"
+    assert (service.count("POST", RESET), sim.sets) == (0, ["power 1"])
 
 
 def test_a_missing_secret_is_told(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,8 @@ from pyghmi.ipmi import events
 from lab.bmc import ipmi_decode, redfish_boot, redfish_media, redfish_read
 from lab.bmc.api import BootDevice
 from lab.bmc.redfish_json import Json
-from lab.bmc.redfish_session import Reply, _etag_ladder
+from lab.bmc.redfish_reply import Reply
+from lab.bmc.redfish_session import _etag_ladder
 from lab.bmc.redfish_tree import RedfishTree
 from lab.bmc.target import Target, Unsupported
 from lab.errors import LabError
