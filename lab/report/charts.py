@@ -10,6 +10,9 @@ from lab.measure.model import Mark, Span, TimelineFile
 from lab.report.figures import INSTALLED_DISK, Figure, Row, release_title
 from lab.report.units import show_clock, show_round_bytes, show_seconds
 
+PHASES = ("firmware", "loader", "hypervisor", "control-domain", "kernel", "deploy", "services")
+"""Phases of a boot in their order; each has a colour in `reports/templates/page.css`."""
+
 _LANES = ("edge", "install", "boot")
 _TICKS_WANTED = 5
 _NICE_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)

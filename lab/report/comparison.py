@@ -71,6 +71,7 @@ def comparison_page(
     footprints = figures.footprints(measured)
     boots = charts.boot_gantts(timeline)
     chart = charts.bar_chart(footprints.rows, figures.BESIDE_IT)
+    seen = {block.kind for shown in boots for lane in shown.lanes for block in lane.blocks}
     used = {metric for bar in (chart.bars if chart else ()) for metric, _, _ in bar.beside}
     context: dict[str, Any] = {
         "facts": facts,
@@ -84,7 +85,7 @@ def comparison_page(
         "surface": figures.area(measured, "attack-surface"),
         "boot": figures.area(measured, "boot"),
         "boots": boots,
-        "phases": list(dict.fromkeys(b.kind for chart in boots for lane in chart.lanes for b in lane.blocks)),
+        "phases": [phase for phase in charts.PHASES if phase in seen],
         "runs": charts.run_gantts(timeline),
         "bills": list(measured.bills.values()),
         "publication": "; ".join(dict.fromkeys(row.where for row in footprints.rows if not row.measured)),
