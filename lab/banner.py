@@ -2,7 +2,8 @@
 
 QEMU's user networking takes a connection before its guest listens, and a packet sent while a server boots is
 simply lost: one attempt at a time would sit in a dead connection at the moment the server comes up. So a new
-attempt starts every quarter of a second beside the ones still waiting; whichever is heard first is kept.
+attempt starts every second beside the ones still silent, and a quarter of a second after one was refused;
+whichever is heard first is kept. No more than that, because an emulated server pays dearly for each.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import time
 
 from lab.deadline import Deadline
 
-_EVERY_S = 0.25
-_LIVES_S = 6.0
-_AT_ONCE = 6
+_AFTER_REFUSAL_S = 0.25
+_BESIDE_SILENCE_S = 1.0
+_LIVES_S = 10.0
 _UNANSWERED_MS = 30_000
 
 
@@ -63,15 +64,15 @@ class _Race:
         for attempt in [attempt for attempt, began in self._attempts.items() if now - began > _LIVES_S]:
             self._drop(attempt).close()
         if now >= self._next:
-            self._next = now + _EVERY_S
-            if len(self._attempts) < _AT_ONCE:
-                self._begin(now)
+            self._next = now + _BESIDE_SILENCE_S
+            self._begin(now)
         for key, _ in self._selector.select(min(max(self._next - now, 0.0), deadline.left)):
             attempt = key.data
             end = _end_of(attempt)
             if end is None:
                 return self._drop(attempt)
             self.last_end = end
+            self._next = min(self._next, now + _AFTER_REFUSAL_S)
             self._drop(attempt).close()
         return None
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.errors import ConfigError, LabFault
+from lab.errors import ConfigError, InstallFailure, LabFault
 from lab.machine import credentials as store
 from lab.machine.credentials import STAMP_PATH, Credentials, Phase, Stamp
 from lab.media.service import MediaService
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from lab.deadline import Deadline
     from lab.media.deploy import DeployFiles
     from lab.media.image import Image
+
+
+_NEEDS_SHELL = frozenset("'\"`$\\\n")
 
 
 class Installation:
@@ -129,14 +132,11 @@ class Installation:
         return self._service
 
     @property
-    def kernel_arguments(self) -> tuple[str, ...]:
-        """What the deploy RAM OS is booted with."""
+    def kernel_arguments(self) -> str:
+        """What the deploy RAM OS is booted with; `lab.url` is a secret."""
         return (
-            f"lab.url={self.service.url_for_server(self.rack.controller.address_for_servers)}",
-            f"lab.mac={self.server.boot_nic.mac}",
-            "console=tty0",
-            "console=ttyS0,115200n8",
-            "panic=10",
+            f"lab.url={self._url} lab.mac={self.server.boot_nic.mac} "
+            "console=tty0 console=ttyS0,115200n8 panic=10"
         )
 
     @property
@@ -161,8 +161,7 @@ class Installation:
         from lab.media.iso import netboot_files
         from lab.media.pxe import pxe
 
-        files, arguments = self._deploy_files, self.kernel_arguments
-        url = self.service.url_for_server(self.rack.controller.address_for_servers)
+        files, arguments, url = self._deploy_files, self.kernel_arguments, self._url
 
         def place(folder: Path) -> None:
             netboot_files(files, arguments, folder, url)
@@ -173,10 +172,25 @@ class Installation:
         """Wait until the server reports, authenticated, that it is done; see `MediaService.wait_done`.
 
         Raises:
-            InstallFailure: it failed, refused its disk, or did not report in time.
+            InstallFailure: it failed, refused its disk, did not report in time, or reports another disk or
+                image than it was told.
         """
         self.service.wait_done(deadline, watch)
+        said = dict(line.partition("=")[::2] for line in self.service.report.splitlines())
+        told = {"serial": self.disk.serial or said.get("serial"), "digest": self.stamp.image_digest}
+        for key, value in told.items():
+            if said.get(key) != value:
+                raise InstallFailure(
+                    f"the server says done, but with {key} {said.get(key)} where {value} was asked for",
+                    server=self.server.name,
+                    release=self.release.name,
+                    next_step="read the serial log of the deploy RAM OS; do not use what is on this disk",
+                )
         self.credentials.reached(Phase.INSTALLED)
+
+    @property
+    def _url(self) -> str:
+        return self.service.url_for_server(self.rack.controller.address_for_servers)
 
     @property
     def _deploy_files(self) -> DeployFiles:
@@ -203,6 +217,8 @@ class Installation:
             self.credentials.reached(Phase.WRITING)
 
     def _offer(self, service: MediaService, image: Image, files: DeployFiles) -> None:
+        from lab.media.iso import arguments_archive, split_arguments
+
         facts = settings(self.stamp, self.server, self.disk, self.release) | {
             "IMAGE_DIGEST": image.digest,
             "IMAGE_BYTES": str(image.compressed_size),
@@ -213,6 +229,7 @@ class Installation:
         service.offer("overlay.tar", overlay(self.credentials))
         service.offer("kernel", files.kernel)
         service.offer("initrd", files.initrd)
+        service.offer("arguments", arguments_archive(split_arguments(self.kernel_arguments)[1]))
 
     def _not_open(self) -> LabFault:
         return LabFault("the install is not open", server=self.server.name, next_step="call open() first")
@@ -226,7 +243,7 @@ def settings(stamp: Stamp, server: Server, disk: Disk, release: Release) -> dict
         "INSTALL_ID": stamp.install_id,
         "TARGET_SERIAL": disk.serial or "",
         "TARGET_WWN": disk.wwn or "",
-        "ALLOWED": "|".join(
+        "ALLOWED": " ".join(
             value for other in server.erasable for value in (other.serial, other.wwn) if value
         ),
         "ROOT_SIZE": str(release.image.root_size),
@@ -236,9 +253,18 @@ def settings(stamp: Stamp, server: Server, disk: Disk, release: Release) -> dict
 
 
 def as_shell(values: dict[str, str]) -> bytes:
-    """`KEY='value'` lines that a shell reads back as they were."""
-    quoted = {key: value.replace("'", "'\\''") for key, value in values.items()}
-    return "".join(f"{key}='{value}'\n" for key, value in sorted(quoted.items())).encode()
+    """`KEY='value'` lines as the deploy RAM OS reads them (firmware/deploy/arguments.sh).
+
+    Raises:
+        ConfigError: a value has a character that would need a shell to understand.
+    """
+    for key, value in values.items():
+        if set(value) & _NEEDS_SHELL:
+            raise ConfigError(
+                f"{key} '{value}' cannot be told to a server: it has a quote, a dollar sign or the like",
+                next_step="name this disk by its WWN instead of its serial",
+            )
+    return "".join(f"{key}='{value}'\n" for key, value in sorted(values.items())).encode()
 
 
 def overlay(credentials: Credentials) -> bytes:

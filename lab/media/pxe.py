@@ -225,10 +225,19 @@ def _hand_over(folder: Path) -> str:
     try:
         account = pwd.getpwnam(_ACCOUNT)
         for path in (folder, *folder.rglob("*")):
+            if path.is_file() and path.stat().st_nlink > 1:
+                _unlink_from_cache(path)
             os.chown(path, account.pw_uid, -1)
     except (KeyError, OSError):  # no such account, or root of a user namespace that has no other
         return ours
     return _ACCOUNT
+
+
+def _unlink_from_cache(path: Path) -> None:
+    """Make a file that is a hard link one of its own, so that its owner can change without the other's."""
+    own = path.with_name(f".{path.name}")
+    shutil.copy(path, own)
+    own.replace(path)
 
 
 def _copy_undionly(folder: Path, server: Server) -> None:

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import hmac
 import logging
+import re
 import secrets
 import threading
 import time
@@ -29,19 +30,21 @@ from lab.secret import conceal
 log = logging.getLogger(__name__)
 
 Content = bytes | Path | Callable[[], bytes]
-ForServer = Literal["install.env", "image", "overlay.tar", "kernel", "initrd"]
+ForServer = Literal["install.env", "image", "overlay.tar", "kernel", "initrd", "arguments"]
 
 _BINDS = "install.env"
 _BOUND = ("image", "overlay.tar")
 _REPORT_LIMIT = 64 * 2**10
+_REPORT_LINES = 20
 _WATCH_EVERY_S = 0.2
 _START_S = 10.0
 _CLOSE_S = 5.0
-_REFUSALS: dict[str, type[InstallFailure]] = {
-    "disk-not-found": DiskNotFound,
-    "disk-ambiguous": DiskAmbiguous,
-}
-"""How the first word of a `failed` report names a refusal; any other report is an install failure."""
+_REFUSED = "refused: "
+_REFUSALS: tuple[tuple[str, type[InstallFailure]], ...] = (
+    (r"refused: no disk with ", DiskNotFound),
+    (r"refused: [0-9]+ disks with ", DiskAmbiguous),
+)
+"""How a `failed` report of the deploy RAM OS begins (firmware/deploy/disks.sh); else an install failure."""
 
 
 class MediaService:
@@ -148,6 +151,11 @@ class MediaService:
         return f"{_base(address, self.port)}/{self._server_token}"
 
     @property
+    def report(self) -> str:
+        """What came with `done` or `failed`; empty before."""
+        return self._reason
+
+    @property
     def settled(self) -> bool:
         """Whether the server has said done or failed."""
         return self._end is not None
@@ -188,16 +196,15 @@ class MediaService:
         return f"it fetched {', '.join(self.fetched)}{last}"
 
     def _refusal(self, reason: str) -> InstallFailure:
-        word = reason.split(":", 1)[0].split(maxsplit=1)[0] if reason.strip() else ""
-        kind = _REFUSALS.get(word, InstallFailure)
-        if kind is InstallFailure:
-            next_step = "read the serial log of the deploy RAM OS; the disk may be half written"
-        else:
+        kind = next((kind for pattern, kind in _REFUSALS if re.match(pattern, reason)), InstallFailure)
+        if reason.startswith(_REFUSED):
             next_step = (
-                "nothing was written; compare the disks the server listed on its console with the rack file"
+                "nothing was written; compare the disks listed on the server's console with the rack file"
             )
+        else:
+            next_step = "read the serial log of the deploy RAM OS; the disk may be half written"
         return kind(
-            f"the server refused or failed the install: {reason or 'no reason given'}",
+            f"the deploy RAM OS {reason or 'failed and gave no reason'}",
             server=self.server,
             release=self.release,
             tried=self._whereabouts(),
@@ -262,13 +269,15 @@ class MediaService:
             return self._refuse(request, 404)
         if request.remote != self._client and (self._client is not None or name == "done"):
             return self._refuse(request, 403)
-        text = _plain((await request.read()).decode("utf-8", "replace"))
+        body = (await request.read()).decode("utf-8", "replace")
+        lines = [_plain(line) for line in body.splitlines()[:_REPORT_LINES]]
+        text = " ".join(lines)
         log.info("%s: %s from %s: %s", self.server, name, request.remote, text)
         if name == "progress":
             self._last_report = text
             self._progress(text)
         else:
-            self._settle("done" if name == "done" else "failed", text)
+            self._settle("done" if name == "done" else "failed", "\n".join(lines))
         return web.Response(text="noted\n")
 
     def _settle(self, end: Literal["done", "failed"], reason: str) -> None:
