@@ -23,7 +23,7 @@ def categories() -> list[dict[str, Any]]:
         names.setdefault(kind.category, []).append(kind.__name__)
     # Allure 2 matches the whole message, Allure 3 any part of it: this pattern means the same to both
     return [
-        {"name": category, "messageRegex": rf"(?:[\s\S]*[\s.])?(?:{'|'.join(kinds)}): [\s\S]*"}
+        {"name": category, "messageRegex": rf"^(?:[\s\S]*[\s.])?(?:{'|'.join(kinds)}): [\s\S]*"}
         for category, kinds in names.items()
     ]
 

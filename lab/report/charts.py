@@ -190,10 +190,10 @@ def boot_gantts(timeline: TimelineFile) -> tuple[Gantt, ...]:
 
 
 def _last_boot(spans: Sequence[Span]) -> Iterable[Span]:
-    """The spans since the last one that does not follow on the one before it."""
+    """The spans since the last power-on: firmware, or a span that does not follow on the one before."""
     boot: list[Span] = []
     for span in sorted(spans, key=lambda span: (span.start, span.end)):
-        if boot and span.start - boot[-1].end > _BOOT_GAP_S:
+        if boot and (span.name == "firmware" or span.start - boot[-1].end > _BOOT_GAP_S):
             boot = []
         boot.append(span)
     return boot

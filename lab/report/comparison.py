@@ -24,6 +24,8 @@ _UPPER = {
     "kvm": "KVM",
 }
 
+_NAMED_IN_HEADLINE = 3
+
 
 @dataclass(frozen=True)
 class Link:
@@ -112,26 +114,31 @@ def headline(footprints: figures.Table) -> str | None:
         for row in footprints.rows
         if row.plotted and figures.INSTALLED_DISK in row.figures
     ]
-    mine = sorted(
-        ((row, figure) for row, figure in sizes if row.measured and figure.value > 0),
-        key=lambda entry: entry[1].value,
-    )
+    sizes.sort(key=lambda entry: entry[1].value)
+    mine = [(row, figure) for row, figure in sizes if row.measured and figure.value > 0]
+    theirs = [(row, figure) for row, figure in sizes if not row.measured]
     if not mine:
         return None
-    said = [
-        f"{row.product} takes {figure.text}"
-        for row, figure in {row.product: (row, figure) for row, figure in mine}.values()
-    ]
-    sentence = f"{' and '.join([', '.join(said[:-1]), said[-1]] if len(said) > 1 else said)}."
-    theirs = min(
-        ((row, figure) for row, figure in sizes if not row.measured), key=lambda e: e[1].value, default=None
-    )
-    if theirs is None:
+    sentence = _sizes_in_words(mine)
+    if not theirs:
         return sentence
-    row, figure = theirs
+    row, figure = theirs[0]
     times = mine[0][1].value / figure.value
-    ratio = f"{times:.0f}" if times >= 10 else f"{times:.1f}"
     return (
         f"{sentence} The smallest figure of {row.origin.split()[-1]} was {figure.text} for {row.product}: "
-        f"the smallest measured here is {ratio} times that."
+        f"the smallest measured here is {times:.{0 if times >= 10 else 1}f} times that."
     )
+
+
+def _sizes_in_words(mine: Sequence[tuple[figures.Row, figures.Figure]]) -> str:
+    """`A takes 1 GB and B takes 2 GB.`; of many, the range alone."""
+    products: dict[str, list[str]] = {}
+    for row, figure in mine:
+        products.setdefault(row.product, []).append(figure.text)
+    if len(products) > _NAMED_IN_HEADLINE:
+        return f"{len(products)} products take between {mine[0][1].text} and {mine[-1][1].text}."
+    said = [
+        f"{product} takes {' to '.join(dict.fromkeys((texts[0], texts[-1])))}"
+        for product, texts in products.items()
+    ]
+    return f"{' and '.join([', '.join(said[:-1]), said[-1]] if len(said) > 1 else said)}."
