@@ -8,7 +8,7 @@ from typing import Protocol
 class Progress(Protocol):
     """Receives one line per step; must be cheap and never raise."""
 
-    def __call__(self, text: str) -> None:
+    def __call__(self, text: str, /) -> None:
         """`text` is what happens now, a few words."""
 
 

@@ -25,9 +25,10 @@ from aiohttp import web
 from lab.deadline import Deadline
 from lab.errors import ConfigError, DiskAmbiguous, DiskNotFound, InstallFailure
 from lab.progress import Progress, silent
-from lab.secret import conceal
+from lab.secret import conceal, redact
 
 log = logging.getLogger(__name__)
+http_log = logging.getLogger(f"{__name__}.http")
 
 Content = bytes | Path | Callable[[], bytes]
 ForServer = Literal["install.env", "image", "overlay.tar", "kernel", "initrd", "arguments"]
@@ -224,7 +225,7 @@ class MediaService:
         app = web.Application(client_max_size=_REPORT_LIMIT)
         app.router.add_get("/{token}/{name}", self._get)
         app.router.add_post("/{token}/{name}", self._post)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2, handle_signals=False)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2, logger=http_log)
         await runner.setup()
         try:
             for address in self.addresses:
@@ -292,6 +293,18 @@ class MediaService:
     def _refuse(self, request: web.Request, status: int) -> web.StreamResponse:
         log.info("%s: refused %s from %s with %d", self.server, request.method, request.remote, status)
         return web.Response(status=status, text="not here\n")
+
+
+def _blank_addresses(record: logging.LogRecord) -> bool:
+    """Keep what aiohttp says of a broken request, but not the request line it quotes."""
+    what = record.exc_info[1] if record.exc_info else None
+    cause = f": {type(what).__name__}" if what is not None else ""
+    record.msg, record.args = redact(f"{record.getMessage()}{cause}"), ()
+    record.exc_info = record.exc_text = None
+    return True
+
+
+http_log.addFilter(_blank_addresses)
 
 
 def _base(address: str, port: int) -> str:
