@@ -1,0 +1,46 @@
+# Drivers and the network.
+
+# load_modules: every driver that a device on this machine asks for, until no new device appears.
+load_modules() {
+	modprobe -q -a sd_mod nvme virtio_pci ext4 2>/dev/null
+	seen=
+	for round in 1 2 3; do
+		now=$(find /sys/devices -name modalias -exec cat {} + 2>/dev/null | sort -u)
+		[ "$now" != "$seen" ] || break
+		seen=$now
+		echo "$now" | xargs modprobe -q -a -b 2>/dev/null
+	done
+}
+
+# nic_with_mac MAC: the interface's name.
+nic_with_mac() {
+	wanted=$(echo "$1" | tr 'A-F' 'a-f')
+	for nic in "$SYS"/class/net/*; do
+		[ "$(cat "$nic/address" 2>/dev/null)" = "$wanted" ] && [ -e "$nic/device" ] && { echo "${nic##*/}"; return; }
+	done
+}
+
+# within SECONDS COMMAND...: run it until it succeeds, at most that long.
+within() {
+	left=$(($1 * 5))
+	shift
+	until "$@"; do
+		left=$((left - 1))
+		[ "$left" -gt 0 ] || return 1
+		sleep 0.2
+	done
+}
+
+has_nic() { [ -n "$(nic_with_mac "$1")" ]; }
+has_carrier() { [ "$(cat "/sys/class/net/$1/carrier" 2>/dev/null)" = 1 ]; }
+
+# bring_up MAC: that port's link and its address by DHCP.
+bring_up() {
+	ip link set lo up
+	within 20 has_nic "$1" || fail "no network port with MAC $1"
+	NIC=$(nic_with_mac "$1")
+	ip link set "$NIC" up
+	within 40 has_carrier "$NIC" || fail "no link on $NIC ($1)"
+	udhcpc -i "$NIC" -n -q -t 12 -T 2 -s /lib/lab/dhcp.sh || fail "no address by DHCP on $NIC ($1)"
+	say "network $NIC $1 $(ip -4 -o addr show dev "$NIC" | awk '{print $4}')"
+}
