@@ -83,6 +83,8 @@ def comparison_page(
         "chart": chart,
         "beside": [metric for metric in figures.BESIDE_IT if metric in used],
         "footprints": footprints,
+        "details": figures.footprint_details(measured),
+        "devices": figures.area(measured, "devices"),
         "memory": figures.area(measured, "memory"),
         "surface": figures.area(measured, "attack-surface"),
         "boot": figures.area(measured, "boot"),

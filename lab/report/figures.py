@@ -19,16 +19,18 @@ BESIDE_IT = ("allocated-partitions", "package-bytes", "boot-image-bytes")
 
 _ORDER: dict[Area, tuple[str, ...]] = {
     "footprint": (INSTALLED_DISK, *BESIDE_IT),
-    "memory": ("unavailable-memory", "hypervisor-memory", "control-domain-memory"),
+    "memory": ("taken-from-guests", "hypervisor", "control-domain", "total"),
     "attack-surface": (
         "packages",
         "listening-sockets",
-        "setuid-files",
+        "reachable-sockets",
         "running-services",
+        "setuid-files",
+        "setgid-files",
         "loaded-modules",
     ),
     "boot": (),
-    "devices": (),
+    "devices": ("pci-devices", "pci-devices-driven", "pci-devices-undriven"),
 }
 
 
@@ -87,8 +89,13 @@ def footprints(measured: MeasurementsFile) -> Table:
     Raises:
         ConfigError: a file in `firmware/published/` is wrong.
     """
-    mine = area(measured, "footprint")
-    return Table(mine.columns or (INSTALLED_DISK, *BESIDE_IT), (*published(), *mine.rows))
+    return Table((INSTALLED_DISK, *BESIDE_IT), (*published(), *area(measured, "footprint").rows))
+
+
+def footprint_details(measured: MeasurementsFile) -> Table:
+    """What else was measured of the footprint: package groups, and what was left out."""
+    whole = area(measured, "footprint")
+    return Table(tuple(metric for metric in whole.columns if metric not in _ORDER["footprint"]), whole.rows)
 
 
 def published() -> tuple[Row, ...]:
@@ -119,13 +126,17 @@ def published() -> tuple[Row, ...]:
 def area(measured: MeasurementsFile, name: Area) -> Table:
     """What this run measured in one area; the latest value where a metric was measured twice.
 
-    Metrics that are always shown come first, in their order, whether measured or not; every other metric of
-    the area follows by name, so that a new measurement needs no change here.
+    Known metrics come first, in their order; every other one follows, so that a new measurement needs no
+    change here: times in the order they were reached, anything else by name.
     """
     entries = [entry for entry in measured.measurements if entry.area == name]
-    found = {entry.metric for entry in entries}
+    reached: dict[str, float] = {}
+    for entry in entries:
+        reached[entry.metric] = min(
+            reached.get(entry.metric, entry.value), entry.value if entry.unit == "s" else 0
+        )
     known = _ORDER[name]
-    always = [metric for metric in known if metric in found or (found and name == "footprint")]
+    others = sorted(set(reached).difference(known), key=lambda metric: (reached[metric], metric))
     groups: dict[tuple[str, str, str], list[Measurement]] = {}
     for entry in sorted(entries, key=_in_order):
         groups.setdefault((entry.release, entry.server, entry.origin), []).append(entry)
@@ -138,7 +149,7 @@ def area(measured: MeasurementsFile, name: Area) -> Table:
         )
         for (release, server, origin), group in groups.items()
     )
-    return Table((*always, *sorted(found.difference(known))), rows)
+    return Table((*(metric for metric in known if metric in reached), *others), rows)
 
 
 def origins(measured: MeasurementsFile) -> Sequence[str]:

@@ -20,8 +20,16 @@ _FIGURES: dict[str, dict[Area, dict[str, float]]] = {
             "allocated-partitions": 6_979_321_856,
             "package-bytes": 1_101_004_800,
             "boot-image-bytes": 48_234_496,
+            "package-bytes-base": 310_000_000,
+            "package-bytes-hypervisor": 290_000_000,
+            "swap-and-dumps": 0,
         },
-        "memory": {"unavailable-memory": 812_646_400, "hypervisor-memory": 142_606_336},
+        "memory": {
+            "taken-from-guests": 1_216_348_160,
+            "hypervisor": 142_606_336,
+            "control-domain": 1_073_741_824,
+            "total": 3_221_225_472,
+        },
         "attack-surface": {
             "packages": 312,
             "listening-sockets": 2,
@@ -29,7 +37,15 @@ _FIGURES: dict[str, dict[Area, dict[str, float]]] = {
             "running-services": 14,
             "loaded-modules": 78,
         },
-        "boot": {"power-on-to-ready": 141.0},
+        "boot": {
+            "loader": 31.2,
+            "xen": 38.4,
+            "dom0-kernel": 52.1,
+            "login": 141.0,
+            "firmware": 31.2,
+            "after-firmware": 109.8,
+        },
+        "devices": {"pci-devices": 14, "pci-devices-driven": 9, "pci-devices-undriven": 0},
     },
     KVM: {
         "footprint": {
@@ -37,8 +53,16 @@ _FIGURES: dict[str, dict[Area, dict[str, float]]] = {
             "allocated-partitions": 6_979_321_856,
             "package-bytes": 790_102_000,
             "boot-image-bytes": 41_234_496,
+            "package-bytes-base": 310_000_000,
+            "package-bytes-hypervisor": 290_000_000,
+            "swap-and-dumps": 0,
         },
-        "memory": {"unavailable-memory": 201_326_592},
+        "memory": {
+            "taken-from-guests": 201_326_592,
+            "hypervisor": 80_326_592,
+            "control-domain": 121_000_000,
+            "total": 2_147_483_648,
+        },
         "attack-surface": {
             "packages": 241,
             "listening-sockets": 1,
@@ -46,10 +70,11 @@ _FIGURES: dict[str, dict[Area, dict[str, float]]] = {
             "running-services": 11,
             "loaded-modules": 64,
         },
-        "boot": {"power-on-to-ready": 88.0},
+        "boot": {"loader": 6.1, "linux": 12.3, "login": 88.0, "firmware": 6.1, "after-firmware": 81.9},
+        "devices": {"pci-devices": 11, "pci-devices-driven": 7, "pci-devices-undriven": 0},
     },
 }
-_UNITS = {"footprint": "B", "memory": "B", "attack-surface": "count", "boot": "s"}
+_UNITS = {"footprint": "B", "memory": "B", "attack-surface": "count", "boot": "s", "devices": "count"}
 _BOOTS = {
     XEN: [
         ("firmware", 0, 31),

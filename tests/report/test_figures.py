@@ -71,8 +71,24 @@ def test_the_latest_value_of_a_metric_counts() -> None:
 
 
 def test_a_metric_nobody_has_heard_of_gets_its_column() -> None:
-    measured = MeasurementsFile(run="r", measurements=(measurement("s", XEN, "dump-space", 5),))
-    assert figures.area(measured, "footprint").columns == ("installed-disk", *figures.BESIDE_IT, "dump-space")
+    metrics = ("dump-space", "boot-image-bytes", "a-new-one", "installed-disk")
+    measured = MeasurementsFile(run="r", measurements=tuple(measurement("s", XEN, m, 5) for m in metrics))
+    assert figures.area(measured, "footprint").columns == (
+        "installed-disk",
+        "boot-image-bytes",
+        "a-new-one",
+        "dump-space",
+    )
+    assert figures.footprint_details(measured).columns == ("a-new-one", "dump-space")
+    assert figures.footprints(measured).columns == ("installed-disk", *figures.BESIDE_IT)
+
+
+def test_times_stand_in_the_order_they_were_reached() -> None:
+    times = {"login": 90.0, "loader": 6.0, "a-kernel": 12.0}
+    measured = MeasurementsFile(
+        run="r", measurements=tuple(measurement("s", XEN, metric, at, "boot") for metric, at in times.items())
+    )
+    assert figures.area(measured, "boot").columns == ("loader", "a-kernel", "login")
 
 
 def test_a_stand_in_is_listed_and_never_plotted(sample: RunFolder) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 
@@ -17,17 +15,11 @@ from lab.report import allure_site
 from lab.report.build import Site, build
 from lab.report.comparison import comparison_page
 from lab.report.rundir import RunFolder
+from tests.report.browser import CHROMIUM, Scheme, Visit, opened
 from tests.report.sample_run import AT, measurement, write_sample
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-
-Scheme = Literal["light", "dark"]
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 
 
 @pytest.fixture(scope="module")
@@ -41,33 +33,8 @@ def browser() -> Iterator[Browser]:
     """Debian's Chromium."""
     if CHROMIUM is None:
         pytest.skip("chromium is not installed: apt install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with opened(CHROMIUM) as browser:
         yield browser
-        browser.close()
-
-
-class Visit:
-    """One page, opened; what it asked for and what it complained of."""
-
-    def __init__(self, browser: Browser, file: Path, width: int = 1100, scheme: Scheme = "light") -> None:
-        self.console: list[str] = []
-        self.requests: list[str] = []
-        self.page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        self.page.on("console", lambda message: self.console.append(message.text))
-        self.page.on("pageerror", lambda error: self.console.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(file.as_uri())
-
-    def asked_elsewhere(self) -> list[str]:
-        return [url for url in self.requests if not url.startswith(("file:", "data:", "blob:"))]
-
-    def shoot(self, folder: Path, name: str) -> Path:
-        file = folder / f"{name}.png"
-        self.page.screenshot(path=str(file), full_page=True)
-        return file
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1100, "light"), (1100, "dark"), (380, "light")])
@@ -135,9 +102,7 @@ def test_a_page_that_did_call_out_would_be_seen(browser: Browser, tmp_path: Path
 
 def test_building_again_counts_the_run_once(tmp_path: Path, tested: RunFolder) -> None:
     for _ in range(2):
-        begun = time.monotonic()
         build(tested.path, tmp_path)
-        assert time.monotonic() - begun < 20
     history = (tested.path.parent / "history.jsonl").read_text().splitlines()
     assert len([line for line in history if tested.id in line]) == 1
 
