@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import secrets
 import socket
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -74,11 +75,16 @@ def require_free(rack: Rack) -> None:
         _require_free(place)
 
 
-def free_port(*, datagram: bool = False) -> int:
-    """A TCP (or UDP) port on 127.0.0.1 that nobody has now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM if datagram else socket.SOCK_STREAM) as probe:
+def free_port() -> int:
+    """A TCP port on 127.0.0.1 that nobody has now."""
+    with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def inner_address() -> str:
+    """A loopback address of its own for what stands behind a public port, in the half that rack files rarely use."""
+    return f"127.{128 + secrets.randbelow(126)}.{secrets.randbelow(256)}.{1 + secrets.randbelow(254)}"
 
 
 def _endpoint(server: Server, face: str, address: str, port: int, *, datagram: bool = False) -> Endpoint:

@@ -60,7 +60,7 @@ class Slot:
                 self.server.name,
                 place.address,
                 place.port,
-                ports.free_port(datagram=True),
+                ports.inner_address(),
                 identity.hex,
                 accounts,
                 self.chassis.ipmi_port,

@@ -54,12 +54,16 @@ class Account:
 
 @dataclass(frozen=True)
 class Face:
-    """Everything that makes one server's IPMI face; `inner_port` is where `ipmi_sim` itself listens."""
+    """Everything that makes one server's IPMI face.
+
+    `inner_address` is where `ipmi_sim` itself listens, with the same port number: it names that number to
+    clients that open SOL, and they insist on the one they know.
+    """
 
     server: str
     address: str
     port: int
-    inner_port: int
+    inner_address: str
     guid: str
     accounts: tuple[Account, ...]
     in_band_port: int
@@ -88,7 +92,7 @@ def lan_conf(face: Face) -> str:
         f'name "{face.server}"',
         "set_working_mc 0x20",
         "startlan 1",
-        f"  addr 127.0.0.1 {face.inner_port}",
+        f"  addr {face.inner_address} {face.port}",
         "  priv_limit admin",
     ]
     lines += [

@@ -42,7 +42,7 @@ class IpmiFace:
         self._rack = rack
         self._process: asyncio.subprocess.Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
-        self._gate = Gate(("127.0.0.1", face.inner_port))
+        self._gate = Gate((face.inner_address, face.port))
 
     @property
     def pid(self) -> int | None:
