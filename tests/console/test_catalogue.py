@@ -53,9 +53,10 @@ def test_there_are_healthy_boots_to_judge_by() -> None:
     [
         ("ovmf-blank-disk.raw", {"disk-not-bootable-uefi", "uefi-shell"}),
         ("seabios-blank-disk.raw", {"no-bootable-device", "pxe-nothing-to-boot"}),
+        ("xen-dom0-crash.raw", {"xen-dom0-crashed"}),
     ],
 )
-def test_a_blank_disk_is_recognised(name: str, expected: set[str]) -> None:
+def test_what_really_went_wrong_is_recognised(name: str, expected: set[str]) -> None:
     assert found(catalogue.failures(), text_of(name)) == expected
 
 
