@@ -1,10 +1,11 @@
 """PXE for one server while it installs: dnsmasq on the interface the rack names, or QEMU's own TFTP.
 
 dnsmasq answers DHCP for the boot port's MAC alone. Its TFTP shows each MAC a folder of its own
-(`tftp-unique-root=mac`), so that nobody else finds the server's boot files, and several installs can run on
-one interface, whichever dnsmasq a request reaches. With a `pxe_range` it gives addresses too; without one it
-is a proxy (boot information only) beside the DHCP server that is there. dnsmasq ends when the lab closes its
-end of a pipe, so also when the lab is killed.
+(`tftp-unique-root=mac`), so that several installs can run on one interface, whichever dnsmasq a request
+reaches. A MAC can be claimed by anybody on the same wire: what protects the keys is not TFTP but the media
+service, which serves them to one address. With a `pxe_range` it gives addresses too; without one it
+is a proxy (boot information only) beside the DHCP server that is there. dnsmasq ends when the lab closes
+its end of a pipe, so also when the lab is killed.
 Source: dnsmasq(8); RFC 4578 (client architecture); facts, virtual-rack.md §4.
 """
 
@@ -59,7 +60,7 @@ class Wire:
 
 @contextlib.contextmanager
 def pxe(
-    rack: Rack, server: Server, place: Callable[[Path], None], progress: Progress = silent
+    rack: Rack, server: Server, place: Callable[[Path], object], progress: Progress = silent
 ) -> Iterator[None]:
     """Answer that server's PXE boot, and nobody else's, until the context ends.
 
@@ -125,6 +126,7 @@ def configuration(rack: Rack, server: Server, wire: Wire, root: Path, account: s
         "no-resolv",
         "no-hosts",
         f"user={account}",
+        *(["group="] if account != _ACCOUNT else []),  # a group may not be changed in a user namespace
         "pid-file=",
         "log-facility=-",
         "log-dhcp",
@@ -175,7 +177,7 @@ def _address_of(rack: Rack, server: Server, wire: Wire) -> ipaddress.IPv4Address
 
 
 @contextlib.contextmanager
-def _qemu_tftp(rack: Rack, server: Server, place: Callable[[Path], None]) -> Iterator[None]:
+def _qemu_tftp(rack: Rack, server: Server, place: Callable[[Path], object]) -> Iterator[None]:
     from lab.virtual.control import pxe_folder
 
     folder = pxe_folder(rack, server)
@@ -188,7 +190,7 @@ def _qemu_tftp(rack: Rack, server: Server, place: Callable[[Path], None]) -> Ite
 
 
 @contextlib.contextmanager
-def _boot_folder(wire: Wire, server: Server, place: Callable[[Path], None]) -> Iterator[tuple[Path, str]]:
+def _boot_folder(wire: Wire, server: Server, place: Callable[[Path], object]) -> Iterator[tuple[Path, str]]:
     """The interface's TFTP root with this server's folder in it, and the account dnsmasq shall run as."""
     root = _tftp_home() / wire.interface
     root.mkdir(parents=True, exist_ok=True, mode=0o755)
@@ -202,8 +204,6 @@ def _boot_folder(wire: Wire, server: Server, place: Callable[[Path], None]) -> I
         yield root, _hand_over(mine)
     finally:
         shutil.rmtree(mine, ignore_errors=True)
-        with contextlib.suppress(OSError):  # another server's install still uses it
-            root.rmdir()
 
 
 def _tftp_home() -> Path:
@@ -289,9 +289,9 @@ def _running(binary: str, config: Path, server: Server, progress: Progress) -> I
             in_time = ready.wait(_START_S)
             if not in_time or not any(_READY in line for line in said):
                 raise LabFault(
-                    f"dnsmasq does not start: {said[-1] if said else 'it says nothing'}",
+                    f"dnsmasq does not start: {_why(said)}",
                     server=server.name,
-                    tried=f"dnsmasq with {config.name} on the interface that the rack names",
+                    tried="dnsmasq on the interface that the rack names for PXE",
                     next_step="PXE needs the right to use ports 67 and 69: run as root, or give dnsmasq "
                     "cap_net_admin, cap_net_raw and cap_net_bind_service",
                 )
@@ -311,6 +311,11 @@ def _read(
         elif "sent /" in line:
             progress(f"PXE: sent {Path(line.split('sent ', 1)[1].split(' to ')[0]).name}")
     ready.set()
+
+
+def _why(said: list[str]) -> str:
+    lines = [line.split(": ", 1)[-1] for line in said if "FAILED to start up" not in line]
+    return "; ".join(lines[-3:]) or "it says nothing"
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
