@@ -32,7 +32,8 @@ read_settings() {
 		esac
 	done < "$1"
 	for key in SERVER RELEASE INSTALL_ID NOW ALLOWED IMAGE_DIGEST RAW_SIZE ROOT_SIZE ROOT_PARTUUID DISK_GUID; do
-		[ -n "$(printenv "$key")" ] || { echo "install.env: $key is missing"; return 1; }
+		eval "value=\${$key-}" # the names are the ones above, never the lab's
+		[ -n "$value" ] || { echo "install.env: $key is missing"; return 1; }
 	done
 	[ -n "$TARGET_SERIAL$TARGET_WWN" ] || { echo "install.env: neither TARGET_SERIAL nor TARGET_WWN"; return 1; }
 }

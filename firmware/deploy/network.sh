@@ -2,7 +2,7 @@
 
 # load_modules: every driver that a device on this machine asks for, until no new device appears.
 load_modules() {
-	modprobe -q -a sd_mod nvme virtio_pci ext4 2>/dev/null
+	modprobe -q -a sd_mod nvme virtio_pci crc32c_generic ext4 2>/dev/null
 	seen=
 	for round in 1 2 3; do
 		now=$(find /sys/devices -name modalias -exec cat {} + 2>/dev/null | sort -u)
