@@ -177,7 +177,7 @@ class Kvm:
                 _make_pipes(guest)
                 guest.record(
                     f"{_qemu(guest, memory=256)} -kernel {kernel} -initrd {initrd} "
-                    "-append 'console=ttyS0 panic=5' "
+                    f"-append 'console=ttyS0 panic=5 lab.name={name}' "
                     "-chardev stdio,id=console,signal=off -serial chardev:console"
                 )
                 status = parse_qmp(ask(guest, "query-status"))

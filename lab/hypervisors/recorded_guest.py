@@ -39,12 +39,15 @@ class RecordedGuest:
 
     Attributes:
         destroy: ends the guest itself where ending the unit does not; called when it may be gone already.
+        keyboard: what types on the guest's console, a file as a shell word; the unit's standard input
+            where it is not named.
     """
 
     host: Host
     name: str
     kind: str
     destroy: Callable[[], None] = field(default=lambda: None, repr=False)
+    keyboard: str | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,40}", self.name):
@@ -125,7 +128,8 @@ class RecordedGuest:
 
     def send(self, line: str) -> None:
         """See `Guest.send`."""
-        self.host.check(f"printf '%s\\n' {shlex.quote(line)} > {self.folder}/input")
+        keyboard = self.keyboard or f"{self.folder}/input"
+        self.host.check(f"printf '%s\\n' {shlex.quote(line)} > {keyboard}")
 
     def stop(self) -> None:
         """See `Guest.stop`."""

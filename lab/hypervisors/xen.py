@@ -148,7 +148,9 @@ class Xen:
         def destroy() -> None:
             host.run(f"xl destroy {shlex.quote(name)} 2>/dev/null", _CREATE_S)
 
-        guest = RecordedGuest(host, name, kind, destroy)
+        # Without a terminal of its own xl console only reads; xenconsoled's end takes what is typed.
+        keyboard = f'"$(xenstore-read /local/domain/$(xl domid {name})/console/tty)"'
+        guest = RecordedGuest(host, name, kind, destroy, keyboard)
         with host.named_in_errors():
             try:
                 kernel, initrd = guest.place(files)
@@ -179,7 +181,7 @@ def guest_settings(name: str, kind: str, kernel: str, initrd: str) -> str:
     return (
         f'name = "{name}"\ntype = "{kind}"\nmemory = 256\nvcpus = 1\n'
         f'kernel = "{kernel}"\nramdisk = "{initrd}"\n'
-        'extra = "console=hvc0 panic=5"\n'
+        f'extra = "console=hvc0 panic=5 lab.name={name}"\n'
         'on_poweroff = "destroy"\non_reboot = "destroy"\non_crash = "destroy"\n'
     )
 

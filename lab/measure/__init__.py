@@ -1,10 +1,8 @@
 """Measurements: what a host costs, from command output to typed values. `from lab import measure`."""
 
-from lab.measure.attack_surface import attack_surface
-from lab.measure.boot import boot
-from lab.measure.devices import bill, devices
-from lab.measure.disks import disks
-from lab.measure.footprint import footprint
-from lab.measure.model import Measured
+from lab.measure.boot_times import boot
+from lab.measure.installed_disk import footprint
+from lab.measure.pci_devices import bill, devices
+from lab.measure.surface import attack_surface
 
-__all__ = ["Measured", "attack_surface", "bill", "boot", "devices", "disks", "footprint"]
+__all__ = ["attack_surface", "bill", "boot", "devices", "footprint"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SS = "ss -lntuH"
 SERVICES = "systemctl list-units --type=service --state=running --no-pager -o json"
 MODULES = "cat /proc/modules"
-_FIND_S = 180.0
+_FIND_S = 600.0
 
 
 @dataclass(frozen=True)
