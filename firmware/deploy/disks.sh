@@ -26,7 +26,8 @@ disk_serial() {
 			return
 		fi
 	done
-	if [ -s "$block/device/vpd_pg80" ]; then
+	# sysfs says size 0 of this file whatever is in it.
+	if [ -r "$block/device/vpd_pg80" ]; then
 		tail -c +5 "$block/device/vpd_pg80" | trimmed
 	fi
 }

@@ -84,7 +84,7 @@ class Archive:
                     raise MissingMedia(
                         f"the Debian archive for {self.suite} cannot be reached: {error.message}",
                         tried=error.tried,
-                        next_step=f"check the controller's apt sources and network, or set {MIRROR_VARIABLE} to a mirror",
+                        next_step=f"check apt sources and network, or set {MIRROR_VARIABLE} to a mirror",
                     ) from error
                 progress("the Debian archive cannot be reached; using the package lists of last time")
                 return
@@ -164,7 +164,7 @@ class Archive:
 
 
 def sources(suite: str) -> tuple[str, ...]:
-    """Lines of sources.list for one suite: the mirror that `LAB_DEBIAN_MIRROR` names, else the controller's own.
+    """Lines of sources.list for one suite: from `LAB_DEBIAN_MIRROR`, else the controller's own.
 
     Raises:
         MissingMedia: neither is there.

@@ -25,7 +25,10 @@ from lab.progress import Progress, silent
 SUITE = "bookworm"
 _ZSTD_LEVEL = "-12"
 _SHELL_PARTS = "*.sh"
-_BIOS_MODULES = ("biosdisk", "iso9660", "part_gpt", "part_msdos", "normal", "configfile", "search", "linux", "serial", "terminal", "test", "echo", "all_video", "halt", "reboot")  # fmt: skip
+_BIOS_MODULES = (
+    *("biosdisk", "iso9660", "part_gpt", "part_msdos", "all_video", "serial", "terminal"),
+    *("normal", "configfile", "search", "test", "echo", "linux", "halt", "reboot"),
+)
 _EFI_IMAGE_BYTES = 6 * disk_layout.MEBIBYTE
 MARKER = "lab/deploy-medium"
 """A file on every medium of ours, by which GRUB finds the medium it was loaded from."""
@@ -236,9 +239,9 @@ def _boot_files(folder: Path, tree: Path) -> None:
     shutil.copy(tree / "usr/lib/shim/shimx64.efi.signed", folder / "shimx64.efi")
     shutil.copy(signed / "grubnetx64.efi.signed", folder / "grubnetx64.efi")
     shutil.copy(bios / "boot_hybrid.img", folder / "boot_hybrid.img")
-    find = f"search --no-floppy --set=root --file /{MARKER}\nset prefix=($root)/boot/grub\nconfigfile /boot/grub/grub.cfg\n"
+    find = f"search --no-floppy --set=root --file /{MARKER}\nset prefix=($root)/boot/grub\n"
     early = folder / "early.cfg"
-    early.write_text(find)
+    early.write_text(f"{find}configfile /boot/grub/grub.cfg\n")
     disk_layout.fat_image(
         folder / "efi.img",
         {

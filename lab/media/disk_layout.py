@@ -1,4 +1,4 @@
-"""The disk that every image of ours is: GPT, GRUB for BIOS, an EFI system partition, the root file system last.
+"""The disk that every image of ours is: GPT, GRUB for BIOS, an EFI partition, the root file system last.
 
 Root is last so that the deploy RAM OS can grow it. Nothing here needs root or loop devices.
 

@@ -42,7 +42,9 @@ def build_guest(progress: Progress = silent) -> GuestFiles:
     """
     archive = Archive(deploy.SUITE)
     archive.refresh(progress)
-    code = [Path(str(module.__file__)) for module in (debian, deploy, image_cpio, image_tools)] + [Path(__file__)]
+    code = [Path(str(module.__file__)) for module in (debian, deploy, image_cpio, image_tools)] + [
+        Path(__file__)
+    ]
     files = [*image_tools.files_under(recipe_folder()), *code]
     key = image_tools.content_key(archive.resolve(_PACKAGES), files)
 

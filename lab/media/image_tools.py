@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import shutil
@@ -60,8 +61,9 @@ def run(
         raise missing_tool(command[0]) from error
     if done.returncode != 0:
         said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()[-5:]
+        why = " | ".join(said) or "it said nothing"
         raise MissingMedia(
-            f"{Path(command[0]).name} failed (exit {done.returncode}): {' | '.join(said) or 'it said nothing'}",
+            f"{Path(command[0]).name} failed (exit {done.returncode}): {why}",
             tried=" ".join(command),
             next_step="mend what the tool complains about, then run again",
         )
@@ -106,12 +108,18 @@ class Heartbeat:
 
 
 def content_key(parts: Iterable[object], files: Iterable[Path]) -> str:
-    """One key for everything that goes into a build: values by their text, files by name and content."""
+    """One key for everything that goes into a build: values by their text, files by name and content.
+
+    Of Python files the meaning counts, not layout or comments.
+    """
     key = hashlib.sha256()
     for part in parts:
         key.update(f"{part}\n".encode())
     for file in sorted(files):
-        key.update(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+        content = file.read_bytes()
+        if file.suffix == ".py":
+            content = ast.dump(ast.parse(content)).encode()
+        key.update(f"{file.name} {hashlib.sha256(content).hexdigest()}\n".encode())
     return key.hexdigest()[:24]
 
 
@@ -130,10 +138,8 @@ def cached(area: str, label: str, key: str, build: Callable[[Path], None], progr
     home.mkdir(parents=True, exist_ok=True)
     final = home / f"{label}-{key}"
     if not final.is_dir():
-        lock = FileLock(home / f"{label}-{key}.lock")
-        if lock.lock_counter == 0:
-            progress(f"building {label}")
-        with lock:
+        progress(f"building {label}, or waiting for another run that does")
+        with FileLock(home / f"{label}-{key}.lock"):
             if not final.is_dir():
                 draft = Path(tempfile.mkdtemp(prefix=f".{label}-", dir=home))
                 try:

@@ -16,7 +16,10 @@ from lab.media.deploy import MARKER, DeployFiles
 from lab.media.image_cpio import Cpio
 from lab.media.image_tools import run
 
-_SERIAL = "serial --unit=0 --speed=115200 --word=8 --parity=no --stop=1\nterminal_input serial console\nterminal_output serial console\n"
+_SERIAL = """serial --unit=0 --speed=115200 --word=8 --parity=no --stop=1
+terminal_input serial console
+terminal_output serial console
+"""
 _SECRET_PREFIX = "lab."  # noqa: S105 (the names of arguments, no secret)
 VOLUME = "LAB_DEPLOY"
 
@@ -108,10 +111,14 @@ def arguments_archive(private: str) -> bytes:
 
 
 def _grub_config(kernel: str, initrds: str, arguments: str) -> str:
-    return (
-        f"{_SERIAL}set default=0\nset timeout=0\nmenuentry 'Lab deploy RAM OS' {{\n"
-        f"\techo 'Loading Linux for the deploy RAM OS ...'\n\tlinux {kernel} {arguments}\n\tinitrd {initrds}\n}}\n"
-    )
+    return f"""{_SERIAL}set default=0
+set timeout=0
+menuentry 'Lab deploy RAM OS' {{
+	echo 'Loading Linux for the deploy RAM OS ...'
+	linux {kernel} {arguments}
+	initrd {initrds}
+}}
+"""
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""Plain QEMU and a scripted install service: what the nightly boots of images need, with nothing of the lab between."""
+"""Plain QEMU and a scripted install service: boots of images with nothing of the lab between."""
 
 from __future__ import annotations
 
@@ -263,12 +263,14 @@ class Boot:
             return next((at for at, line in self.lines if text in line), None)
 
         with self.seen:
-            self.seen.wait_for(
-                lambda: found() is not None or self.lines[-1:] and self.lines[-1][1] == "<power off>", seconds
-            )
+            self.seen.wait_for(lambda: found() is not None or self.is_off, seconds)
             at = found()
         assert at is not None, f"no '{text}'; last lines: {[line for _, line in self.lines[-15:]]}"
         return at
+
+    @property
+    def is_off(self) -> bool:
+        return bool(self.lines) and self.lines[-1][1] == "<power off>"
 
     def end(self) -> None:
         self.process.kill()

@@ -1,0 +1,172 @@
+"""From a release's packages to a root file system, by mmdebstrap and mke2fs.
+
+Both run as root of a user namespace where the caller is an ordinary user (mmdebstrap's `unshare` mode,
+which needs the package uidmap and a range in /etc/subuid), and as root where the caller is root.
+Source: mmdebstrap(1), mke2fs(8), mke2fs.conf(5).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+import threading
+from pathlib import Path
+from typing import IO
+
+import jinja2
+
+from lab import paths
+from lab.errors import MissingMedia
+from lab.media import debian, disk_layout, image_tools
+from lab.media.debian import Archive
+from lab.media.image_tools import Heartbeat, missing_tool, tool_environment
+from lab.release import Release
+
+SLACK_MIB = 64
+"""Free space in the image; the deploy RAM OS grows the file system on the disk."""
+_ROOT_UUID = "1ab00000-0000-4000-8000-0000000000f5"
+
+
+def recipe_folder() -> Path:
+    """Where the files lie that set up an installed system."""
+    return paths.firmware() / "image"
+
+
+def overlay_tar(release: Release) -> bytes:
+    """The lab's own files for the installed system, owned by root, as a tar archive."""
+    recipe = recipe_folder()
+    rendered = {
+        "etc/fstab": _render("fstab.j2", release),
+        "boot/grub/grub.cfg": _render("grub.cfg.j2", release),
+    }
+    for file in image_tools.files_under(recipe / "overlay"):
+        rendered[str(file.relative_to(recipe / "overlay"))] = file.read_bytes()
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        for name, content in sorted(rendered.items()):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), 0o644
+            tar.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def _render(template: str, release: Release) -> bytes:
+    source = (recipe_folder() / template).read_text()
+    # GRUB's language and fstab, not HTML.
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)  # noqa: S701
+    return (
+        environment.from_string(source)
+        .render(
+            title=release.title,
+            hypervisor=release.family == "xen",
+            kernel_arguments=release.image.kernel_arguments,
+            hypervisor_arguments=release.image.hypervisor_arguments,
+            root_partuuid=disk_layout.ROOT_PARTUUID,
+            esp_partuuid=disk_layout.ESP_PARTUUID,
+        )
+        .encode()
+    )
+
+
+def root_file_system(
+    work: Path,
+    root: Path,
+    listing: Path,
+    release: Release,
+    archive: Archive,
+    packages: tuple[str, ...],
+    heartbeat: Heartbeat,
+) -> None:
+    """Install the release's packages, write their tree to `root` as ext4 and the list of them to `listing`.
+
+    Args:
+        work: a scratch folder that a user namespace's root may enter and write to.
+
+    Raises:
+        MissingMedia: mmdebstrap, tar or mke2fs failed.
+    """
+    for file in ("finish.sh", "root_fs.sh", "mke2fs.conf"):
+        shutil.copy(recipe_folder() / file, work / file)
+    (work / "overlay.tar").write_bytes(overlay_tar(release))
+    (work / "sources.list").write_text(archive.sources_file.read_text())
+    (work / "proxy.conf").write_text("\n".join([*debian.proxy_settings(), ""]))
+    install = [
+        *["mmdebstrap", "--variant=apt", f"--architectures={debian.ARCHITECTURE}", "--format=tar"],
+        "--aptopt=APT::Install-Recommends false",
+        f"--aptopt={work / 'proxy.conf'}",
+        "--dpkgopt=force-unsafe-io",
+        f"--include={','.join(packages)}",
+        "--skip=download/empty",
+        '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
+        f"--setup-hook=sync-in {archive.folder / 'archives'} /var/cache/apt/archives",
+        f"--essential-hook=tar-in {work / 'overlay.tar'} /",
+        f"--customize-hook={work / 'finish.sh'}",
+        f"--customize-hook=download /lab-packages.tsv {listing}",
+        '--customize-hook=rm "$1/lab-packages.tsv"',
+        *[release.image.suite, "-", str(work / "sources.list")],
+    ]
+    pack = ["sh", str(work / "root_fs.sh")]
+    if os.getuid() != 0:
+        pack = ["mmdebstrap", "--unshare-helper", *pack]
+    env = {
+        "TMPDIR": str(work),
+        "SOURCE_DATE_EPOCH": _source_date(archive),
+        "SERVICES_OFF": " ".join(release.image.services_off),
+        "SLACK_MIB": str(SLACK_MIB),
+        "ROOT_UUID": _ROOT_UUID,
+        "MKE2FS_CONFIG": str(work / "mke2fs.conf"),
+    }
+    with root.open("wb") as output:
+        _pipe(install, pack, output, tool_environment(env), heartbeat)
+
+
+def _pipe(
+    first: list[str], second: list[str], output: IO[bytes], env: dict[str, str], heartbeat: Heartbeat
+) -> None:
+    """Run `first | second > output`; mmdebstrap's own steps become progress."""
+    said: list[str] = []
+
+    def listen(stream: IO[bytes]) -> None:
+        for line in stream:
+            text = line.decode(errors="replace").strip()
+            said.append(text)
+            if text.startswith("I: ") and " hook" not in text:
+                heartbeat.step(text.removeprefix("I: "))
+
+    try:
+        source = subprocess.Popen(first, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
+    except FileNotFoundError as error:
+        raise missing_tool(first[0]) from error
+    sink = subprocess.Popen(second, stdin=source.stdout, stdout=output, stderr=subprocess.PIPE, env=env)
+    if source.stdout is None or source.stderr is None or sink.stderr is None:
+        raise RuntimeError("a pipe that was asked for is not there")
+    source.stdout.close()  # so that the source notices when the sink ends
+    listeners = [
+        threading.Thread(target=listen, args=(stream,), daemon=True)
+        for stream in (source.stderr, sink.stderr)
+    ]
+    for thread in listeners:
+        thread.start()
+    try:
+        codes = (source.wait(), sink.wait())
+    except BaseException:
+        source.terminate()
+        sink.terminate()
+        raise
+    for thread in listeners:
+        thread.join()
+    if any(codes):
+        complaints = [line for line in said if line.startswith(("E:", "mke2fs", "tar:"))] or said
+        raise MissingMedia(
+            f"the image could not be built: {' | '.join(complaints[-6:])}",
+            tried=" ".join(first),
+            next_step="read the complaint; a missing package or an unreachable mirror is the commonest cause",
+        )
+
+
+def _source_date(archive: Archive) -> str:
+    """Seconds of the newest package list: the same packages give the same time stamps."""
+    return str(int(max(file.stat().st_mtime for file in (archive.folder / "lists").glob("*Release"))))
