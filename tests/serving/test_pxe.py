@@ -31,12 +31,14 @@ needs_wire = pytest.mark.skipif(
 )
 
 
-def on_a_wire(scenario: str, scratch: Path) -> dict[str, Any]:
+def on_a_wire(
+    scenario: str, scratch: Path, *more: str, module: str = "pxe_wire", timeout_s: float = 60
+) -> dict[str, Any]:
     ran = subprocess.run(
-        ["unshare", "-Urnm", sys.executable, "-m", "tests.serving.pxe_wire", scenario, str(scratch)],
+        ["unshare", "-Urnm", sys.executable, "-m", f"tests.serving.{module}", scenario, *more, str(scratch)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=timeout_s,
         cwd=Path(__file__).parents[2],
     )
     assert ran.returncode == 0, ran.stderr
@@ -85,6 +87,25 @@ def test_two_servers_install_at_once_on_one_interface(tmp_path: Path) -> None:
 @needs_wire
 def test_pxe_does_not_outlive_a_lab_that_is_killed(tmp_path: Path) -> None:
     assert on_a_wire("killed", tmp_path) == {"running": 1, "running after": 0}
+
+
+@needs_wire
+@pytest.mark.nightly
+@pytest.mark.timeout(1200)
+@pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="needs QEMU")
+@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+@pytest.mark.parametrize("addresses", ["range", "proxy"])
+def test_a_real_firmware_boots_the_deploy_ram_os_by_pxe(
+    firmware: str, addresses: str, tmp_path: Path
+) -> None:
+    """The server has no disk, so it must come up, fetch its settings, and refuse; nothing is installed."""
+    seen = on_a_wire(firmware, tmp_path, addresses, module="pxe_boot", timeout_s=600)
+    assert seen["failure"] == ["DiskNotFound", "the deploy RAM OS refused: no disk with serial D1"], seen[
+        "console"
+    ]
+    assert "install.env" in seen["fetched"]
+    assert "image" not in seen["fetched"]
+    assert not seen["secret on console"]
 
 
 @pytest.mark.parametrize(
