@@ -22,7 +22,7 @@ watch_writing() {
 		percent=$((($(written "$1") - from) * 100 / RAW_SIZE))
 		[ "$percent" -lt 100 ] || percent=99
 		say "writing $percent%"
-		curl --silent --max-time 2 --data-binary "writing $percent" "$LAB_URL/progress" > /dev/null 2>&1
+		curl --silent --max-time 2 --data-binary "writing $percent%" "$LAB_URL/progress" > /dev/null 2>&1
 	done
 }
 

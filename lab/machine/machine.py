@@ -16,7 +16,7 @@ from lab.machine.installed import reusable
 from lab.machine.journal import Journal
 from lab.machine.power import PowerControl
 from lab.machine.steps import STEPS
-from lab.measure.model import Span
+from lab.measure.model import Mark, Span
 from lab.report.attach import step
 
 if TYPE_CHECKING:
@@ -73,7 +73,14 @@ class Machine:
             undo.callback(leases.give_up, lease)
             bmc = open_bmc(rack, server)
             undo.callback(bmc.close)
-            console = Console(server.name, opener(rack, server), run.folder / "serial", zero=run.zero)
+
+            def on_mark(kind: str, text: str, at: float) -> None:
+                if kind == "gap":
+                    run.marks.append(Mark(server=server.name, kind="gap", name=text, at=at - run.zero))
+
+            console = Console(
+                server.name, opener(rack, server), run.folder / "serial", zero=run.zero, on_mark=on_mark
+            )
             undo.callback(console.close)
             console.open(Deadline.after(30, f"the console of {server.name} to open"))
             machine = cls(run, rack, server, bmc=bmc, console=console)
@@ -97,8 +104,6 @@ class Machine:
 
     def note(self, text: str) -> None:
         """Say something of this machine: to whoever watches, into the serial log and the timeline."""
-        from lab.measure.model import Mark
-
         self.run.progress(self.server.name, text)
         self.console.note(text)
         self.run.marks.append(

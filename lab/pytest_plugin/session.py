@@ -117,9 +117,12 @@ class LabSession:
         RunFolder(self.run.folder).end(exit_status)
 
     def take_down(self) -> None:
-        """Controller: take the virtual rack down if this run brought it up."""
-        if self._brought_up and not self._config.getoption("--keep"):
-            from lab.virtual.control import down
+        """Controller: take the virtual rack down if this run brought it up and nobody else uses it."""
+        if not self._brought_up or self._config.getoption("--keep"):
+            return
+        from lab.machine.lease import leases
+        from lab.virtual.control import down
 
+        if not any(lease.rack == self.rack.rack and lease.lapsed is None for lease in leases()):
             down(self.rack, lambda text: None)
-            self._brought_up = False
+        self._brought_up = False
