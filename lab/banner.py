@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import selectors
 import socket
+import threading
 import time
 
 from lab.deadline import Deadline
@@ -18,19 +19,24 @@ from lab.deadline import Deadline
 _AFTER_REFUSAL_S = 0.25
 _BESIDE_SILENCE_S = 1.0
 _LIVES_S = 10.0
+_LOOKS_EVERY_S = 0.5
 _UNANSWERED_MS = 30_000
 
 
-def first_to_speak(address: str, port: int, deadline: Deadline) -> socket.socket:
+def first_to_speak(
+    address: str, port: int, deadline: Deadline, given_up: threading.Event | None = None
+) -> socket.socket:
     """The first connection to `address` on which anything arrives; nothing of it has been read yet.
+
+    Setting `given_up` in another thread ends the wait within half a second.
 
     The socket comes blocking, without Nagle's delay, and fails when what was sent is unacknowledged for 30 s.
 
     Raises:
-        TimeoutError: the deadline passed; says how the last attempt ended.
+        TimeoutError: the deadline passed, or it was given up; says how the last attempt ended.
     """
     with _Race(address, port) as race:
-        while not deadline.passed:
+        while not (deadline.passed or (given_up is not None and given_up.is_set())):
             speaking = race.listen(deadline)
             if speaking is not None:
                 speaking.setblocking(True)
@@ -66,7 +72,7 @@ class _Race:
         if now >= self._next:
             self._next = now + _BESIDE_SILENCE_S
             self._begin(now)
-        for key, _ in self._selector.select(min(max(self._next - now, 0.0), deadline.left)):
+        for key, _ in self._selector.select(min(max(self._next - now, 0.0), deadline.left, _LOOKS_EVERY_S)):
             attempt = key.data
             end = _end_of(attempt)
             if end is None:

@@ -12,6 +12,7 @@ import re
 import selectors
 import shlex
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +50,8 @@ class Ssh:
         self.credentials = credentials
         self.server = server or credentials.stamp.server
         self._transport: paramiko.Transport | None = None
+        self._speaking: socket.socket | None = None
+        self._closed = threading.Event()
 
     def __enter__(self) -> Ssh:
         return self
@@ -62,15 +65,19 @@ class Ssh:
         A refused connection, silence instead of a banner, or a handshake that breaks off is tried again until
         the deadline: QEMU's user networking, and many a switch, take a connection before the guest listens.
 
+        Another thread may call `close` meanwhile, which ends the wait within a second.
+
         Raises:
-            LabFault: nothing answered in time; or at once: another host key, or the login was refused.
+            LabFault: nothing answered in time; or at once: another host key, the login was refused, or it
+                was closed.
         """
         last = "nothing answered"
-        while not deadline.passed:
+        while not deadline.passed and not self._closed.is_set():
             try:
-                speaking = first_to_speak(self.address, self.port, deadline)
+                speaking = first_to_speak(self.address, self.port, deadline, self._closed)
             except TimeoutError as error:
                 raise self._fault(f"SSH does not answer: {error}", deadline) from error
+            self._speaking = speaking
             broke_off = self._log_in(speaking)
             if broke_off is None:
                 return
@@ -148,8 +155,13 @@ class Ssh:
         return SshStream(channel, command)
 
     def close(self) -> None:
-        """Disconnect; never raises."""
+        """Disconnect, for good; also ends a `connect` under way in another thread. Never raises."""
+        self._closed.set()
         transport, self._transport = self._transport, None
+        speaking, self._speaking = self._speaking, None
+        if speaking is not None:
+            with contextlib.suppress(OSError):
+                speaking.shutdown(socket.SHUT_RDWR)  # a handshake under way breaks off at once
         if transport is not None:
             with contextlib.suppress(Exception):
                 transport.close()

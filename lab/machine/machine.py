@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -73,6 +73,7 @@ class Machine:
             undo.callback(leases.give_up, lease)
             bmc = open_bmc(rack, server)
             undo.callback(bmc.close)
+            bmc.power()  # a BMC that is silent or refuses us is told as that, not as a lost console
 
             def on_mark(kind: str, text: str, at: float) -> None:
                 if kind == "gap":
@@ -85,8 +86,8 @@ class Machine:
             console.open(Deadline.after(30, f"the console of {server.name} to open"))
             machine = cls(run, rack, server, bmc=bmc, console=console)
             machine._lease = lease
+            machine._tell_what_was_found(note)
             undo.pop_all()
-        machine._tell_what_was_found(note)
         return machine
 
     def _tell_what_was_found(self, takeover: str | None) -> None:
@@ -135,10 +136,12 @@ class Machine:
                 self._install_if_needed(release or self._must_know_release(), fresh=fresh)
             self._walk(target)
         except LabError as error:
+            self._end_installation()
             self._break(error)
             raise
         except BaseException:
             self.state = State.UNKNOWN  # interrupted in the middle of an edge: nothing is sure any more
+            self._end_installation()
             raise
 
     def host(self) -> Host:
@@ -167,31 +170,40 @@ class Machine:
             Why the machine is dirty; None when it was given back clean.
         """
         complaints: list[str] = []
-        try:
+        with contextlib.ExitStack() as closing:  # what must happen however the rest ends, last first
+            closing.callback(self._end_lease)
+            closing.callback(self._tell_next_run, complaints)
+            closing.callback(self.bmc.close)
+            closing.callback(self.console.close)
+            closing.callback(self.adopt, None)
+            closing.callback(self._end_installation)
             for what, action in self._farewell(keep):
                 try:
                     action()
                 except LabError as error:
                     complaints.append(f"{what}: {error.message}")
-        finally:
-            self.adopt(None)
-            self.console.close()
-            self.bmc.close()
-            if complaints:
-                self.journal.dirty("; ".join(complaints))
-            else:
-                self.journal.clean()
-            if self._lease is not None:
-                leases.give_up(self._lease)
+                except BaseException as error:
+                    complaints.append(f"{what}: broken off by {type(error).__name__}, as was all after it")
+                    raise
         return "; ".join(complaints) or None
+
+    def _end_lease(self) -> None:
+        if self._lease is not None:
+            leases.give_up(self._lease)
+
+    def _tell_next_run(self, complaints: Sequence[str]) -> None:
+        if complaints:
+            self.journal.dirty("; ".join(complaints))
+        else:
+            self.journal.clean()
+
+    def _end_installation(self) -> None:
+        if self.installation is not None:
+            self.installation.close()
+            self.installation = None
 
     def _farewell(self, keep: bool) -> list[tuple[str, Callable[[], object]]]:
         from lab.bmc.api import BootDevice, PowerAction
-
-        def end_installation() -> None:
-            if self.installation is not None:
-                self.installation.close()
-                self.installation = None
 
         def power_as_rack_wants() -> None:
             wish = self.server.power_after
@@ -216,7 +228,6 @@ class Machine:
             ("power", power_as_rack_wants),
             ("media", eject),
             ("boot override", clear_override),
-            ("install service", end_installation),
         ]
 
     def _must_know_release(self) -> Release:
@@ -238,6 +249,8 @@ class Machine:
     def _install_if_needed(self, release: Release, *, fresh: bool) -> None:
         if self.installed is not None and self.release == release and not fresh:
             return
+        if self.state is State.READY:
+            self._walk(State.OFF)  # what runs is shut down under its own release's name and limits
         self.release = release
         self.installed = None if fresh else reusable(self, release)
         if self.installed is not None:
@@ -264,20 +277,26 @@ class Machine:
         started = self.run.now
         name = f"{edge.start} → {edge.end}"
         self.run.progress(self.server.name, f"{name}: {edge.step.replace('_', ' ')}")
-        with step(f"{self.server.name}: {name}"):
-            evidence = STEPS[edge.step](self)
-        self.state = edge.end
-        self.run.spans.append(
-            Span(
-                server=self.server.name,
-                release=self._release_name,
-                lane="install" if State.INSTALLER in (edge.start, edge.end) else "edge",
-                name=name,
-                start=started,
-                end=self.run.now,
-                evidence=evidence,
+        evidence = "broken off"
+        try:
+            with step(f"{self.server.name}: {name}"):
+                evidence = STEPS[edge.step](self)
+            self.state = edge.end
+        except LabError as error:
+            evidence = f"failed: {error.message}"
+            raise
+        finally:
+            self.run.spans.append(
+                Span(
+                    server=self.server.name,
+                    release=self._release_name,
+                    lane="install" if State.INSTALLER in (edge.start, edge.end) else "edge",
+                    name=name,
+                    start=started,
+                    end=self.run.now,
+                    evidence=evidence,
+                )
             )
-        )
 
     def _break(self, error: LabError) -> None:
         error.server = error.server or self.server.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,9 +99,10 @@ class LabSession:
 
     def close(self) -> None:
         """Give back every machine and write this process's share of the run's files."""
-        for server in list(self._machines):
-            self._give_back(server)
-        self.run.save()
+        with contextlib.ExitStack() as closing:  # a second Ctrl-C ends one give-back, not all of them
+            closing.callback(self.run.save)
+            for server in reversed(self._machines):
+                closing.callback(self._give_back, server)
 
     def _give_back(self, server: str) -> None:
         machine = self._machines.pop(server, None)
