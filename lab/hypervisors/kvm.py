@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from contextlib import suppress
 from typing import Final
 
 from lab.console.api import Stage
 from lab.deadline import Deadline
-from lab.errors import ConfigError, HypervisorFailure
+from lab.errors import ConfigError, HypervisorFailure, LabError
 from lab.hypervisors.contract import GuestFiles, Host, Proof
 from lab.hypervisors.recorded_guest import RecordedGuest
 from lab.measure.model import Evidence, Measured
@@ -188,7 +189,8 @@ class Kvm:
                         next_step="read the guest's console; read dmesg of the host",
                     )
             except BaseException:
-                guest.stop()
+                with suppress(LabError):  # the first error is the one to tell
+                    guest.stop()
                 raise
         return guest
 

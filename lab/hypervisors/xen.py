@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from lab.console.api import Stage
-from lab.errors import ConfigError, HypervisorFailure
+from lab.errors import ConfigError, HypervisorFailure, LabError
 from lab.hypervisors.contract import GuestFiles, Host, Proof
 from lab.hypervisors.recorded_guest import RecordedGuest
 from lab.measure.model import Evidence, Measured
@@ -167,7 +168,8 @@ class Xen:
                 guest.record(f"xl console {name}")
                 host.check(f"xl unpause {name}", _CREATE_S)
             except BaseException:
-                guest.stop()
+                with suppress(LabError):  # the first error is the one to tell
+                    guest.stop()
                 raise
         return guest
 
