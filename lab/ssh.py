@@ -157,11 +157,14 @@ class Ssh:
     def close(self) -> None:
         """Disconnect, for good; also ends a `connect` under way in another thread. Never raises."""
         self._closed.set()
-        transport, self._transport = self._transport, None
         speaking, self._speaking = self._speaking, None
         if speaking is not None:
             with contextlib.suppress(OSError):
                 speaking.shutdown(socket.SHUT_RDWR)  # a handshake under way breaks off at once
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        transport, self._transport = self._transport, None
         if transport is not None:
             with contextlib.suppress(Exception):
                 transport.close()
@@ -194,7 +197,7 @@ class Ssh:
             except (paramiko.SSHException, EOFError, OSError) as error:
                 return f"the handshake broke off: {error or type(error).__name__}"
             transport.set_keepalive(_KEEPALIVE_S)
-            self.close()
+            self._disconnect()
             self._transport = transport
             undo.pop_all()
         return None

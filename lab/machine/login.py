@@ -16,13 +16,16 @@ from lab.ssh import Ssh
 _LOOK_EVERY_S = 0.25
 
 if TYPE_CHECKING:
+    from lab.console.api import Position
     from lab.deadline import Deadline
     from lab.hypervisors.contract import Host
     from lab.machine.machine import Machine
 
 
-def log_in(machine: Machine, deadline: Deadline) -> Host:
+def log_in(machine: Machine, deadline: Deadline, since: Position) -> Host:
     """The host on this machine, reached by SSH with the install's own keys, its stamp checked.
+
+    Meanwhile the console is watched, from `since` on, for what would make waiting pointless.
 
     Raises:
         LabFault: SSH does not answer, or answers with another host key.
@@ -44,7 +47,7 @@ def log_in(machine: Machine, deadline: Deadline) -> Host:
         )
     shell = Ssh(where.address, where.ssh_port, installed, server=machine.server.name)
     try:
-        _connect_watching(machine, shell, deadline)
+        _connect_watching(machine, shell, deadline, since)
         found = shell.run(f"cat {STAMP_PATH}", timeout_s=60)
         machine.boot.mark(machine, "ssh", time.monotonic(), "first authenticated SSH command")
         _same(machine, installed, Stamp.parse(found.output))
@@ -54,13 +57,12 @@ def log_in(machine: Machine, deadline: Deadline) -> Host:
     return Host(machine.server, machine.release, shell, machine.rack.origin)
 
 
-def _connect_watching(machine: Machine, shell: Ssh, deadline: Deadline) -> None:
+def _connect_watching(machine: Machine, shell: Ssh, deadline: Deadline, since: Position) -> None:
     """Connect, while the console is watched for what would make waiting pointless.
 
     SSH often answers before the login prompt is drawn, so the prompt is not waited for.
     """
     watched = [sign for sign in patterns("hypervisor", "kernel", "services") if sign.kind == "failure"]
-    since = machine.console.position()
     with ThreadPoolExecutor(1, thread_name_prefix=f"ssh {machine.server.name}") as pool:
         connected = pool.submit(shell.connect, deadline)
         try:

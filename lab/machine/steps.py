@@ -138,7 +138,8 @@ def watch_boot(machine: Machine) -> str:
 
     # SSH often answers before the last milestone, the login prompt, is drawn.
     pass_by(kind.boot_milestones[:-1])
-    host = log_in(machine, Deadline.after(release.stages.ready, "the first authenticated SSH command"))
+    ready = Deadline.after(release.stages.ready, "the first authenticated SSH command")
+    host = log_in(machine, ready, position)
     machine.adopt(host)
     pass_by(kind.boot_milestones[-1:])
     machine.boot.cut_into_spans(machine, "boot")
