@@ -74,8 +74,12 @@ class Run:
 
         started = datetime.now(UTC) - timedelta(seconds=self.now)
         files = {
-            "measurements": MeasurementsFile(run=self.id, measurements=tuple(self.measurements), bills=self.bills),
-            "timeline": TimelineFile(run=self.id, started=started, spans=tuple(self.spans), marks=tuple(self.marks)),
+            "measurements": MeasurementsFile(
+                run=self.id, measurements=tuple(self.measurements), bills=self.bills
+            ),
+            "timeline": TimelineFile(
+                run=self.id, started=started, spans=tuple(self.spans), marks=tuple(self.marks)
+            ),
         }
         for name, content in files.items():
             target = self.parts / f"{name}-{self.part}.json"
