@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -87,14 +89,12 @@ class Bench:
 
     Args:
         patch: undoes what is put in the place of real servers, images and SSH.
-        folder: for the rack file, the stand-in image and the runs.
+        folder: for the stand-in image and the runs.
     """
 
     def __init__(self, patch: pytest.MonkeyPatch, folder: Path) -> None:
-        file = folder / "bench.yaml"
-        file.write_text(RACK)
         self.folder = folder
-        self.rack = load_rack(str(file))
+        self.rack = _rack()
         self.servers = {"s1": ScriptedServer(), "s2": ScriptedServer(has_media=False)}
         self.open_installs: list[Installation] = []
         self.image = Image(folder / "image", "ab" * 64, 5, 2**20, folder / "packages")
@@ -172,7 +172,7 @@ class Bench:
 
     def release(self, name: str = XEN, **stages: int) -> Release:
         """A release with other time limits."""
-        found = load_release(name)
+        found = _release(name)
         fresh = found.model_copy(update={"stages": found.stages.model_copy(update=stages)})
         fresh._name, fresh._digest = found.name, found.digest
         return fresh
@@ -189,6 +189,19 @@ class Bench:
             *(f"BMC of {name}" for name, server in self.servers.items() if server.opened > server.closed),
             *("shell" for shell in self._shells if not shell.closed.is_set()),
         ]
+
+
+@lru_cache  # reading YAML is most of what a whole scripted install would take
+def _release(name: str) -> Release:
+    return load_release(name)
+
+
+@lru_cache
+def _rack() -> Rack:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "bench.yaml")
+        file.write_text(RACK)
+        return load_rack(str(file))
 
 
 def notes(machine: Machine) -> list[str]:
