@@ -76,7 +76,7 @@ def test_interrupted_in_each_state_leaves_nothing_behind(state: str, project: Pa
     assert lease.leases() == []
     rack = load_rack("virtual")
     assert [status.power for status in control.status(rack)] == ["off", "off"]
-    mine = [process.info for process in psutil.process_iter(["name", "cmdline"]) if _is_ours(process)]
+    mine = [process.info for process in psutil.process_iter(["name", "cwd", "cmdline"]) if _is_ours(process)]
     assert mine == []
     assert (folder / "junit.xml").is_file()
     assert json.loads((folder / "run.json").read_text())["exit_status"] is not None
@@ -85,5 +85,5 @@ def test_interrupted_in_each_state_leaves_nothing_behind(state: str, project: Pa
 
 
 def _is_ours(process: psutil.Process) -> bool:
-    command = process.info["cmdline"] or []
-    return any(str(paths.state()) in word for word in command)
+    words = [process.info["cwd"] or "", *(process.info["cmdline"] or [])]
+    return any(str(paths.state()) in word for word in words)
