@@ -34,7 +34,7 @@ main() {
 	date -u -s "@$NOW" && hwclock -w -u || say "clock not set"
 
 	table=
-	within 30 found_target
+	within 20 found_target
 	show_disks "$table"
 	reason=$(echo "$table" | why_not)
 	[ -z "$reason" ] || refuse "$reason"

@@ -20,13 +20,15 @@ nic_with_mac() {
 	done
 }
 
+# uptime_s: whole seconds since the kernel started; unlike the clock, nobody sets it.
+uptime_s() { cut -d. -f1 /proc/uptime; }
+
 # within SECONDS COMMAND...: run it until it succeeds, at most that long.
 within() {
-	left=$(($1 * 5))
+	end=$(($(uptime_s) + $1))
 	shift
 	until "$@"; do
-		left=$((left - 1))
-		[ "$left" -gt 0 ] || return 1
+		[ "$(uptime_s)" -lt "$end" ] || return 1
 		sleep 0.2
 	done
 }

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -320,3 +321,10 @@ def test_placeholders_are_those_of_the_image() -> None:
 @pytest.mark.parametrize("part", [*sorted(FOLDER.glob("*.sh")), FOLDER / "init"], ids=lambda part: part.name)
 def test_every_part_parses(part: Path) -> None:
     assert subprocess.run(["busybox", "sh", "-n", str(part)], check=False).returncode == 0
+
+
+def test_a_wait_ends_by_the_clock(tmp_path: Path) -> None:
+    before = time.monotonic()
+    assert shell("slow() { sleep 0.6; false; }; within 1 slow").returncode == 1
+    assert 0.5 < time.monotonic() - before < 6
+    assert shell("within 5 true").returncode == 0
