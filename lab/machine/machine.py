@@ -20,7 +20,7 @@ from lab.measure.model import Mark, Span
 from lab.report.attach import step
 
 if TYPE_CHECKING:
-    from lab.bmc.api import Bmc
+    from lab.bmc.api import Bmc, Inventory
     from lab.console.recorder import Console
     from lab.hypervisors.contract import Host
     from lab.media.install import Installation
@@ -154,6 +154,16 @@ class Machine:
             raise LabFault("not ready", server=self.server.name, next_step="call goto('ready') first")
         return self._host
 
+    def inventory(self) -> Inventory:
+        """What the server is made of, by its BMC; an empty inventory where the BMC cannot say."""
+        from lab.bmc.api import Inventory
+
+        try:
+            return self.bmc.inventory()
+        except LabError as error:
+            self.note(f"the BMC gives no inventory: {error.message}")
+            return Inventory()
+
     def adopt(self, host: Host | None) -> None:
         """Keep, or with None forget and disconnect, the host that runs on this machine."""
         if self._host is not None and host is not self._host:
@@ -210,11 +220,11 @@ class Machine:
             if keep or wish == "as-found":
                 return
             if wish == "on":
-                self.bmc.set_power(PowerAction.ON)
+                self.power.act(PowerAction.ON)
             elif self.state is State.READY:
                 self._walk(State.OFF)
             else:
-                self.bmc.set_power(PowerAction.OFF)
+                self.power.act(PowerAction.OFF)
 
         def eject() -> None:
             if self.server.bmc.redfish:

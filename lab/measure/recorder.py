@@ -19,19 +19,26 @@ class Recorder:
         self._run = run
         self._server = server
         self._release = release
+        self._key = f"{server}/{release}"
 
     def __call__(self, measured: Measured) -> None:
         """Keep measurements with their raw output, and attach both to the test."""
         areas = list(dict.fromkeys(row.area for row in measured.measurements))
         path = self.evidence(f"{self._release}-{'-'.join(areas)}", measured.evidence)
-        key = self._server if self._server in self._run.bills else None
+        key = self._key if self.has_bill else None
         rows = [row.model_copy(update={"evidence": path, "firmware": key}) for row in measured.measurements]
         self._run.measurements.extend(rows)
         attach_json("measurements", [row.model_dump(mode="json") for row in rows])
 
-    def bill(self, bill: Bill) -> None:
+    @property
+    def has_bill(self) -> bool:
+        """Whether the server's bill with this release has been kept already."""
+        return self._key in self._run.bills
+
+    def bill(self, bill: Bill, evidence: tuple[Evidence, ...]) -> None:
         """Keep the server's bill: firmware and drivers that every measurement of this run refers to."""
-        self._run.bills[self._server] = bill
+        self._run.bills[self._key] = bill
+        self.evidence(f"{self._release}-bill", evidence)
         attach_json("bill of the server", bill.model_dump(mode="json"))
 
     def evidence(self, name: str, evidence: tuple[Evidence, ...]) -> str:
