@@ -24,12 +24,15 @@ PROBE_SECONDS = 6.0
 
 PROBE_CPU = "qemu64,+svm,+npt"
 _FAREWELL = 0x2A
-_BOOT_SECTOR = bytes.fromhex(
-    "66b801000000 0fa2 f6c120 7511"  # cpuid leaf 1: ECX bit 5 is VMX; jnz found
-    "66b801000080 0fa2 f6c104 7504"  # cpuid leaf 80000001h: ECX bit 2 is SVM; jnz found
-    "b015 eb02"  #                     mov al, 15h; jmp out
-    "b02a e6f4 f4"  #                  found: mov al, 2ah; out: out 0f4h, al; hlt
-).ljust(510, b"\0") + b"\x55\xaa"
+_BOOT_SECTOR = (
+    bytes.fromhex(
+        "66b801000000 0fa2 f6c120 7511"  # cpuid leaf 1: ECX bit 5 is VMX; jnz found
+        "66b801000080 0fa2 f6c104 7504"  # cpuid leaf 80000001h: ECX bit 2 is SVM; jnz found
+        "b015 eb02"  #                     mov al, 15h; jmp out
+        "b02a e6f4 f4"  #                  found: mov al, 2ah; out: out 0f4h, al; hlt
+    ).ljust(510, b"\0")
+    + b"\x55\xaa"
+)
 """isa-debug-exit ends QEMU with (value << 1) | 1."""
 
 
@@ -51,7 +54,16 @@ def probe(accelerator: Accelerator, seconds: float = PROBE_SECONDS) -> bool:
         return False
     with tempfile.TemporaryDirectory(prefix="lab-accelerator-") as folder:
         (Path(folder) / "sector").write_bytes(_BOOT_SECTOR)
-        command = [QEMU, *arguments(accelerator, PROBE_CPU), "-nodefaults", "-display", "none", "-no-reboot", "-m", "16"]
+        command = [
+            QEMU,
+            *arguments(accelerator, PROBE_CPU),
+            "-nodefaults",
+            "-display",
+            "none",
+            "-no-reboot",
+            "-m",
+            "16",
+        ]
         command += [
             "-drive",
             "if=ide,format=raw,file=sector",

@@ -11,14 +11,9 @@ import asyncio
 import contextlib
 import logging
 import os
-import socket
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from qemu.qmp import QMPClient, QMPError
-from qemu.qmp.qmp_client import ExecuteError
 
 from lab.bmc.api import BootDevice, Power, PowerAction
 from lab.deadline import Deadline
@@ -27,11 +22,10 @@ from lab.rack.model import Server
 from lab.virtual import accel, hardware
 from lab.virtual.folder import ServerFolder
 from lab.virtual.network import Network
+from lab.virtual.qemu import Qemu
 from lab.virtual.serial_hub import SerialHub
 
-_QMP_SECONDS = 20.0
-"""QEMU answers its monitor in milliseconds; on an overloaded controller a start was seen to take seconds."""
-_END_SECONDS = 5.0
+_SEABIOS_READS_BOOT_ORDER = b"boot order:"
 _SETUP_KEY_SECONDS = 20.0
 _SETUP_KEY_EVERY_S = 0.2
 _log = logging.getLogger(__name__)
@@ -55,14 +49,14 @@ class Media:
 
 @dataclass
 class _Running:
-    process: asyncio.subprocess.Process
-    monitor: QMPClient
+    qemu: Qemu
+    taken: Override
     watcher: asyncio.Task[None] = field(init=False)
     setup: asyncio.Task[None] | None = None
 
 
 class Chassis:
-    """One server of the rack. Methods may raise `LabFault`; they are safe to call from several faces at once."""
+    """One server of the rack. Methods may raise `LabFault`; several faces may call them at once."""
 
     def __init__(
         self, server: Server, folder: ServerFolder, hub: SerialHub, networks: dict[str, Network], rack: str
@@ -89,7 +83,7 @@ class Chassis:
     @property
     def pid(self) -> int | None:
         """QEMU's process id; None while off."""
-        return None if self._running is None else self._running.process.pid
+        return None if self._running is None else self._running.qemu.pid
 
     async def act(self, action: PowerAction) -> None:
         """Carry out one power action; returns when it is done (`GRACEFUL_OFF`: when the button is pressed).
@@ -134,7 +128,7 @@ class Chassis:
         self._notify()
 
     async def insert(self, media: Media) -> None:
-        """Put an image into the CD drive, in place of what is there; a running server sees the disc change."""
+        """Put an image into the CD drive in place of what is there; a running server sees the change."""
         async with self._switch:
             if self._running is not None:
                 await self._execute("eject", id=hardware.CD, force=True)
@@ -173,98 +167,89 @@ class Chassis:
 
     async def _start(self) -> None:
         hardware.prepare(self.server, self.folder)
-        ours, theirs = socket.socketpair()
-        serial = await self._hub.plug()
+        power_on = hardware.PowerOn(
+            self._rack, accel.choose(), self.ipmi_port, self.media.file if self.media else None
+        )
         cables = {
             nic.mac: self._networks[nic.network or ""].plug() for nic in self.server.nics if not nic.boot
         }
-        wires = hardware.Wires(
-            theirs.fileno(), serial.fileno(), {mac: cable.fileno() for mac, cable in cables.items()}
+        qemu = await Qemu.start(
+            self.server,
+            self.folder,
+            power_on,
+            hardware.boot_order(self.server, self.override.device),
+            await self._hub.plug(),
+            cables,
+            self.environment,
         )
-        start = hardware.PowerOn(accel.choose(), self.ipmi_port, self.media.file if self.media else None)
-        order = hardware.boot_order(self.server, self.override.device)
-        command = hardware.command(self.server, start, wires, order, rack=self._rack)
-        try:
-            with self.folder.qemu_log.open("wb") as log:
-                process = await asyncio.create_subprocess_exec(
-                    *command,
-                    cwd=self.folder.path,
-                    env=self.environment,
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    pass_fds=(wires.monitor, wires.serial, *wires.networks.values()),
-                )
-        except OSError as error:
-            ours.close()
-            raise LabFault(
-                f"QEMU cannot be started: {error}",
-                server=self.server.name,
-                next_step="install qemu-system-x86",
-            ) from error
-        finally:
-            for end in (theirs, serial, *cables.values()):
-                end.close()
-        monitor = QMPClient(self.server.name)
-        try:
-            await asyncio.wait_for(monitor.connect(ours), _QMP_SECONDS)
-        except (QMPError, TimeoutError) as error:
-            await _end(process)
-            raise LabFault(
-                f"QEMU ended or hung at power-on: {self._qemu_said()}",
-                server=self.server.name,
-                tried=" ".join(command),
-                next_step="see what QEMU says above; a port in use or a damaged disk image are the usual causes",
-            ) from error
-        self._running = _Running(process, monitor)
+        self._running = _Running(qemu, taken=self.override)
         self._running.watcher = asyncio.create_task(self._watch(self._running))
         try:
             await self._boots()
-            await self._execute("cont")
+            await qemu.execute("cont")
         except LabFault:
             await self._stop()
             raise
-        _log.info("%s: power on, QEMU %s", self.server.name, process.pid)
+        _log.info("%s: power on, QEMU %s", self.server.name, qemu.pid)
         self._notify()
 
     async def _stop(self) -> None:
         if self._running is not None:
             running = self._running
-            await _end(running.process)
+            await running.qemu.end()
             await running.watcher
 
     async def _watch(self, running: _Running) -> None:
         """Follow one QEMU from power-on to its end, whoever ends it."""
-        events = asyncio.create_task(self._follow_resets(running))
-        code = await running.process.wait()
-        events.cancel()
-        if running.setup is not None:
-            running.setup.cancel()
-        with contextlib.suppress(QMPError, EOFError, OSError):
-            await running.monitor.disconnect()
+        following = [
+            asyncio.create_task(self._follow_resets(running)),
+            asyncio.create_task(self._follow_firmware(running)),
+        ]
+        code = await running.qemu.wait()
+        for task in (*following, running.setup):
+            if task is not None:
+                task.cancel()
         await self._hub.drained()
         if code not in (0, -15, -9):
-            _log.error("%s: QEMU ended with %s: %s", self.server.name, code, self._qemu_said())
+            _log.error("%s: QEMU ended with %s: %s", self.server.name, code, running.qemu.last_words)
         _log.info("%s: power off", self.server.name)
         self._running = None
         self._notify()
 
     async def _follow_resets(self, running: _Running) -> None:
-        with running.monitor.listener(["RESET"]) as events:
-            async for _ in events:
-                with contextlib.suppress(LabFault):
+        """Note which override each reset has fixed; under UEFI the boot has begun with it."""
+        async for _ in running.qemu.resets():
+            running.taken = self.override
+            if self.server.firmware == "uefi":
+                await self._boots()
+
+    async def _follow_firmware(self, running: _Running) -> None:
+        """Keep SeaBIOS's own log, and take its word for when a boot has begun.
+
+        SeaBIOS follows up a reset with one to three hard ones of its own before it starts (seen with 1.16.2
+        under TCG), so a reset alone does not yet spend an override.
+        """
+        with self.folder.firmware_log.open("wb", buffering=0) as log:
+            async for line in running.qemu.firmware_lines():
+                log.write(line)
+                if line.strip() == _SEABIOS_READS_BOOT_ORDER:
                     await self._boots()
 
     async def _boots(self) -> None:
-        """A boot has taken its order: an override meant for one boot is spent."""
+        """A boot has begun with the order that the last reset fixed: an override meant for one boot is spent."""
         running = self._running
-        if running is not None and running.setup is not None:
+        if (
+            running is None or running.taken is not self.override
+        ):  # set since then: meant for the boot after this
+            return
+        if running.setup is not None:
             running.setup.cancel()
-        if self.override.device is BootDevice.SETUP and running is not None:
+        if self.override.device is BootDevice.SETUP:
             running.setup = asyncio.create_task(self._enter_setup())
         if self.override.once and self.override.device is not BootDevice.NONE:
-            self.override = replace(self.override, device=BootDevice.NONE)
-            await self._apply_order(BootDevice.NONE)
+            self.override = Override()
+            with contextlib.suppress(LabFault):  # a server that goes off right now takes its order with it
+                await self._apply_order(BootDevice.NONE)
             self._notify()
 
     async def _enter_setup(self) -> None:
@@ -286,33 +271,9 @@ class Chassis:
                     "qom-set", path=f"/machine/peripheral/{name}", property="bootindex", value=place
                 )
 
-    async def _execute(self, command: str, **arguments: object) -> Any:
-        running = self._running
-        if running is None:
+    async def _execute(self, command: str, **arguments: object) -> None:
+        if self._running is None:
             raise LabFault(
                 f"is off; {command} needs it on", server=self.server.name, next_step="power it on first"
             )
-        try:
-            return await asyncio.wait_for(running.monitor.execute(command, arguments or None), _QMP_SECONDS)
-        except (ExecuteError, QMPError, TimeoutError, EOFError, OSError) as error:
-            raise LabFault(
-                f"QEMU does not carry out {command}: {error or type(error).__name__}",
-                server=self.server.name,
-                next_step=f"see {self.folder.qemu_log}",
-            ) from error
-
-    def _qemu_said(self) -> str:
-        text = self.folder.qemu_log.read_text(errors="replace") if self.folder.qemu_log.exists() else ""
-        return " / ".join(text.strip().splitlines()[-3:]) or "nothing"
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """End a child: asked first, then killed; returns when it is gone."""
-    for signal in (process.terminate, process.kill):
-        with contextlib.suppress(ProcessLookupError):
-            signal()
-        try:
-            await asyncio.wait_for(process.wait(), _END_SECONDS)
-        except TimeoutError:
-            continue
-        return
+        await self._running.qemu.execute(command, **arguments)

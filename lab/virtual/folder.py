@@ -45,6 +45,11 @@ class ServerFolder:
         return self.path / "serial.raw"
 
     @property
+    def firmware_log(self) -> Path:
+        """What SeaBIOS says of its own work since the last power-on."""
+        return self.path / "firmware.log"
+
+    @property
     def qemu_log(self) -> Path:
         """What QEMU itself said."""
         return self.path / "qemu.log"

@@ -26,17 +26,21 @@ _SERIAL_LIMIT = {"nvme": 20, "ahci": 20, "virtio-blk": 20}
 
 @dataclass(frozen=True)
 class Wires:
-    """Open descriptors QEMU inherits: its monitor, its serial port, one per data NIC (by MAC)."""
+    """Open descriptors QEMU inherits: monitor, serial port, the firmware's own log, one per data NIC (by MAC)."""
 
     monitor: int
     serial: int
+    firmware: int
     networks: Mapping[str, int]
 
 
 @dataclass(frozen=True)
 class PowerOn:
-    """What one power-on starts with: accelerator, in-band IPMI port (None without IPMI), image in the CD drive."""
+    """What one power-on starts with: the rack it belongs to, accelerator, in-band IPMI port (None without
+    IPMI), image in the CD drive.
+    """
 
+    rack: str
     accelerator: accel.Accelerator
     ipmi_port: int | None
     media: str | None
@@ -85,12 +89,10 @@ def prepare(server: Server, folder: ServerFolder) -> None:
         variables.write_bytes(OVMF_VARS.read_bytes())
 
 
-def command(
-    server: Server, start: PowerOn, wires: Wires, order: Mapping[str, int], *, rack: str
-) -> list[str]:
+def command(server: Server, start: PowerOn, wires: Wires, order: Mapping[str, int]) -> list[str]:
     """QEMU's command line for one power-on; the guest waits for `cont` on the monitor."""
     built = _hardware(server)
-    identity = uuid.uuid5(uuid.NAMESPACE_DNS, f"{server.name}.{rack}.virtual-rack.invalid")
+    identity = uuid.uuid5(uuid.NAMESPACE_DNS, f"{server.name}.{start.rack}.virtual-rack.invalid")
     machine = f"{built.machine},smm=off" if built.machine == "q35" else built.machine
     line = [
         accel.QEMU,
@@ -122,6 +124,9 @@ def command(
     ]
     line += ["-chardev", f"socket,id=monitor,fd={wires.monitor}", "-mon", "chardev=monitor,mode=control"]
     line += ["-chardev", f"socket,id=serial,fd={wires.serial}", "-serial", "chardev:serial"]
+    if server.firmware == "bios":
+        line += ["-chardev", f"socket,id=firmware,fd={wires.firmware}"]
+        line += ["-device", "isa-debugcon,iobase=0x402,chardev=firmware"]
     line += ["-object", "rng-builtin,id=rng", "-device", "virtio-rng-pci,rng=rng"]
     if server.firmware == "uefi":
         line += ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF_CODE}"]

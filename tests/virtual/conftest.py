@@ -16,7 +16,9 @@ Ipmitool = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="module")
 def shared_rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyRack]:
     """A rack of two: `r1` with Redfish and IPMI and two disks, `i1` with IPMI alone."""
-    r1 = server("r1", redfish=True, disks={"R1-D0": "ahci", "R1-D1": "virtio-blk"}, nics=("virtio-net-pci", "e1000e"))
+    r1 = server(
+        "r1", redfish=True, disks={"R1-D0": "ahci", "R1-D1": "virtio-blk"}, nics=("virtio-net-pci", "e1000e")
+    )
     with running_rack(tmp_path_factory.mktemp("rack"), r1, server("i1", machine="q35")) as tiny:
         yield tiny
 
@@ -37,7 +39,21 @@ def ipmitool(tiny: TinyRack) -> Ipmitool:
     ) -> subprocess.CompletedProcess[str]:
         place = next(entry.bmc.ipmi or "" for entry in tiny.rack.servers if entry.name == name)
         address, port = place.split(":")
-        command = ["ipmitool", "-I", "lanplus", "-C", str(cipher), "-N", "2", "-R", "3", "-H", address, "-p", port]
+        command = [
+            "ipmitool",
+            "-I",
+            "lanplus",
+            "-C",
+            str(cipher),
+            "-N",
+            "2",
+            "-R",
+            "3",
+            "-H",
+            address,
+            "-p",
+            port,
+        ]
         return subprocess.run(
             [*command, "-U", user, "-E", *arguments],
             env={**os.environ, "IPMI_PASSWORD": tiny.password if password is None else password},

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import pty
-import select
-import subprocess
 
 import pytest
 from conftest import Ipmitool
 from rackfile import TinyRack
+from sol_terminal import Sol
 from tiny_guest import boot_sector
 
 from lab.bmc.api import BootDevice
-from lab.deadline import Deadline
 from lab.virtual import control
 
 
@@ -34,7 +31,7 @@ def test_guest_that_powers_itself_off_is_off(tiny: TinyRack, ipmitool: Ipmitool)
     start = len(tiny.serial("i1"))
     ipmitool("i1", "power", "on")
     tiny.wait_for_serial("i1", "disk greets", since=start)
-    with _Sol(tiny, "i1") as sol:
+    with Sol(tiny, "i1") as sol:
         sol.type(b"O")
         tiny.wait_for_power("i1", "off")
     assert "is off" in ipmitool("i1", "power", "status").stdout
@@ -42,9 +39,17 @@ def test_guest_that_powers_itself_off_is_off(tiny: TinyRack, ipmitool: Ipmitool)
 
 @pytest.mark.parametrize(
     ("word", "device"),
-    [("pxe", BootDevice.PXE), ("cdrom", BootDevice.CD), ("disk", BootDevice.DISK), ("bios", BootDevice.SETUP), ("none", BootDevice.NONE)],
+    [
+        ("pxe", BootDevice.PXE),
+        ("cdrom", BootDevice.CD),
+        ("disk", BootDevice.DISK),
+        ("bios", BootDevice.SETUP),
+        ("none", BootDevice.NONE),
+    ],
 )
-def test_boot_device_reaches_the_chassis(tiny: TinyRack, ipmitool: Ipmitool, word: str, device: BootDevice) -> None:
+def test_boot_device_reaches_the_chassis(
+    tiny: TinyRack, ipmitool: Ipmitool, word: str, device: BootDevice
+) -> None:
     assert ipmitool("i1", "chassis", "bootdev", word).returncode == 0
     assert tiny.status("i1").boot_override is device
 
@@ -72,7 +77,10 @@ def test_a_sensor_that_crosses_its_limit_is_in_the_event_log(tiny: TinyRack, ipm
 
 def test_identify_lights_the_lamp(tiny: TinyRack, ipmitool: Ipmitool) -> None:
     assert ipmitool("i1", "chassis", "identify", "15").returncode == 0
-    lamps = {entry["server"]: entry["identify"] for entry in control.request(tiny.rack, {"do": "status"})["servers"]}
+    lamps = {
+        entry["server"]: entry["identify"]
+        for entry in control.request(tiny.rack, {"do": "status"})["servers"]
+    }
     assert lamps["i1"] is True
 
 
@@ -108,7 +116,7 @@ def test_sol_is_complete_from_power_on_and_takes_input(tiny: TinyRack, ipmitool:
     ipmitool("i1", "power", "off")
     ipmitool("i1", "chassis", "bootdev", "none")
     start = len(tiny.serial("i1"))
-    with _Sol(tiny, "i1") as sol:
+    with Sol(tiny, "i1") as sol:
         ipmitool("i1", "power", "on")
         sol.wait_for(b"first words")
         sol.type(b"echo me")
@@ -117,36 +125,3 @@ def test_sol_is_complete_from_power_on_and_takes_input(tiny: TinyRack, ipmitool:
     written = tiny.serial("i1")[start:].replace(b"\r", b"")
     assert written == b"first words\necho me"
     assert written in seen
-    ipmitool("i1", "sol", "deactivate", user="console", password=tiny.sol_password)
-
-
-class _Sol:
-    """A SOL session by ipmitool, on a terminal of its own; `output` grows as it comes."""
-
-    def __init__(self, tiny: TinyRack, name: str) -> None:
-        place = next(entry.bmc.ipmi or "" for entry in tiny.rack.servers if entry.name == name)
-        address, port = place.split(":")
-        command = ["ipmitool", "-I", "lanplus", "-C", "3", "-H", address, "-p", port, "-U", "console", "-E", "sol", "activate"]
-        self.output = b""
-        self._terminal, theirs = pty.openpty()
-        environment = {**os.environ, "IPMI_PASSWORD": tiny.sol_password}
-        self._process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
-        os.close(theirs)
-
-    def __enter__(self) -> _Sol:
-        self.wait_for(b"[SOL Session operational")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait(timeout=10)
-        os.close(self._terminal)
-
-    def type(self, text: bytes) -> None:
-        os.write(self._terminal, text)
-
-    def wait_for(self, text: bytes, seconds: float = 20.0) -> None:
-        deadline = Deadline.after(seconds, f"{text!r} by SOL")
-        while text not in self.output:
-            assert select.select([self._terminal], [], [], deadline.left)[0], f"no {deadline.why}: {self.output!r}"
-            self.output += os.read(self._terminal, 4096)

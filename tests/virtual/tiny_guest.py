@@ -1,7 +1,6 @@
 """A 512-byte guest: greets on COM1, echoes, and obeys single letters. No operating system, ready in a second.
 
-`R` resets the server by the keyboard controller, `O` powers it off by ACPI, `C` reads sector 21 of the CD
-and answers its first byte (`!` where it cannot be read); anything else is echoed.
+`R` resets the server by the keyboard controller, `O` powers it off by ACPI; anything else is echoed.
 """
 
 from __future__ import annotations
@@ -9,13 +8,11 @@ from __future__ import annotations
 _SECTOR = 2048
 _CODE = bytes.fromhex(
     # cld; sti; ds = cs; print the text behind the code
-    "fcfb0e1fe800005e81c68200ac84c07416e80200ebf688c4bafd03eca82074fb"
+    "fcfb0e1fe800005e81c64900ac84c07416e80200ebf688c4bafd03eca82074fb"
     # put: wait for the transmitter, send; main loop: hlt until a byte is there, choose by letter
-    "baf80388e0eec3bafd03eca8017503f4ebf8baf803ec3c52740d3c4f740e3c43"
-    # R: out 64h, feh; O: out 604h, 2000h; C: int 13h, ah=42h on drive e0h, LBA 21 to 0:9000h
-    "7412e8d1ffebe0b0fee664f4ba0406b80020eff431c08ed8be0080c7041000c7"
-    "44020100c744040090894406c74408150089440a89440c89440eb442b2e0cd13"
-    "b02172bea00090ebb9"
+    "baf80388e0eec3bafd03eca8017503f4ebf8baf803ec3c5274093c4f740ae8d5"
+    # R: out 64h, feh; O: out 604h, 2000h; else put
+    "ffebe4b0fee664f4ba0406b80020eff4"
 )
 
 
@@ -25,12 +22,12 @@ def boot_sector(greeting: str) -> bytes:
     return (_CODE + text).ljust(510, b"\0") + b"\x55\xaa"
 
 
-def boot_iso(greeting: str, mark: str = "A") -> bytes:
-    """The guest as a bootable CD (El Torito 1.0, no emulation); `mark` is what `C` reads."""
+def boot_iso(greeting: str) -> bytes:
+    """The guest as a bootable CD (El Torito 1.0, no emulation)."""
     record = b"\x00CD001\x01EL TORITO SPECIFICATION".ljust(71, b"\0") + (19).to_bytes(4, "little")
     validation = bytearray(b"\x01\0\0\0".ljust(30, b"\0") + b"\x55\xaa")
     words = sum(int.from_bytes(validation[at : at + 2], "little") for at in range(0, 32, 2))
     validation[28:30] = (-words & 0xFFFF).to_bytes(2, "little")
     entry = b"\x88\0\0\0\0\0" + (4).to_bytes(2, "little") + (20).to_bytes(4, "little")
-    sectors = {17: record, 19: bytes(validation) + entry, 20: boot_sector(greeting), 21: mark.encode()}
+    sectors = {17: record, 19: bytes(validation) + entry, 20: boot_sector(greeting)}
     return b"".join(sectors.get(number, b"").ljust(_SECTOR, b"\0") for number in range(24))

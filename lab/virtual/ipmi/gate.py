@@ -79,7 +79,9 @@ class Gate(asyncio.DatagramProtocol):
 
     async def _introduce(self, client: Address) -> asyncio.DatagramTransport:
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: _Inner(self, client), remote_addr=self._inner)
+        transport, _ = await loop.create_datagram_endpoint(
+            lambda: _Inner(self, client), remote_addr=self._inner
+        )
         return transport
 
     def _forget(self) -> None:
