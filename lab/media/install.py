@@ -161,7 +161,8 @@ class Installation:
         from lab.media.iso import netboot_files
         from lab.media.pxe import pxe
 
-        files, arguments, url = self._deploy_files, self.kernel_arguments, self._url
+        files, arguments = self._deploy_files, self.kernel_arguments
+        url = self.service.url_for_loader(self.rack.controller.address_for_servers)
 
         def place(folder: Path) -> None:
             netboot_files(files, arguments, folder, url)
@@ -217,8 +218,6 @@ class Installation:
             self.credentials.reached(Phase.WRITING)
 
     def _offer(self, service: MediaService, image: Image, files: DeployFiles) -> None:
-        from lab.media.iso import arguments_archive, split_arguments
-
         facts = settings(self.stamp, self.server, self.disk, self.release) | {
             "IMAGE_DIGEST": image.digest,
             "IMAGE_BYTES": str(image.compressed_size),
@@ -229,7 +228,6 @@ class Installation:
         service.offer("overlay.tar", overlay(self.credentials))
         service.offer("kernel", files.kernel)
         service.offer("initrd", files.initrd)
-        service.offer("arguments", arguments_archive(split_arguments(self.kernel_arguments)[1]))
 
     def _not_open(self) -> LabFault:
         return LabFault("the install is not open", server=self.server.name, next_step="call open() first")

@@ -75,8 +75,8 @@ def deploy_iso(files: DeployFiles, kernel_arguments: str, out: Path) -> None:
 def netboot_files(files: DeployFiles, kernel_arguments: str, folder: Path, base_url: str) -> None:
     """Fill a TFTP folder: `boot.ipxe` for BIOS, `netboot.efi` (signed shim) with signed GRUB for UEFI.
 
-    BIOS loads kernel, initrd and arguments by HTTP from `base_url` (`/kernel`, `/initrd`, `/arguments`);
-    GRUB of UEFI takes the same three by TFTP, so they are in the folder too.
+    BIOS loads kernel and initrd by HTTP from `base_url` (`/kernel`, `/initrd`), which iPXE shows on its
+    screen, so it must not be the secret one; arguments come by TFTP. GRUB of UEFI takes all three by TFTP.
     """
     public, private = split_arguments(kernel_arguments)
     (folder / "grub").mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def netboot_files(files: DeployFiles, kernel_arguments: str, folder: Path, base_
     (folder / "boot.ipxe").write_text(
         "#!ipxe\n"
         f"kernel {base_url}/kernel initrd=initrd initrd=arguments {public}\n"
-        f"initrd {base_url}/initrd\ninitrd {base_url}/arguments\nboot\n"
+        f"initrd {base_url}/initrd\ninitrd arguments\nboot\n"
     )
 
 

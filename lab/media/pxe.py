@@ -118,6 +118,7 @@ def configuration(rack: Rack, server: Server, wire: Wire, root: Path, account: s
         ConfigError: `pxe_range` is too short for the rack or not on the interface's network.
     """
     mac = server.boot_nic.mac
+    ours = f",,{wire.address.ip}"  # as a proxy, dnsmasq does not name itself by itself, and iPXE insists
     lines = [
         "port=0",
         f"interface={wire.interface}",
@@ -139,9 +140,9 @@ def configuration(rack: Rack, server: Server, wire: Wire, root: Path, account: s
         "dhcp-match=set:ipxe,175",
         "dhcp-match=set:efi,option:client-arch,7",
         "dhcp-match=set:efi,option:client-arch,9",
-        f"dhcp-boot=tag:ipxe,{IPXE_SCRIPT}",
-        f"dhcp-boot=tag:!ipxe,tag:efi,{UEFI_BOOT_FILE}",
-        f"dhcp-boot=tag:!ipxe,tag:!efi,{BIOS_BOOT_FILE}",
+        f"dhcp-boot=tag:ipxe,{IPXE_SCRIPT}{ours}",
+        f"dhcp-boot=tag:!ipxe,tag:efi,{UEFI_BOOT_FILE}{ours}",
+        f"dhcp-boot=tag:!ipxe,tag:!efi,{BIOS_BOOT_FILE}{ours}",
     ]
     if rack.controller.pxe_range is None:
         return [

@@ -1,7 +1,8 @@
 """The media service: one install, for one server, under addresses nobody can guess, and then no more.
 
-Two random paths, each of 192 bits: the server's, for what the booted server fetches and reports, and the
-BMC's, for the ISO alone. The server's path is bound to the first address that fetches `install.env`; the
+Three random paths, each of 192 bits: the server's, for what the booted server fetches and reports; the
+loader's, for kernel and initrd alone, because a boot loader shows it on its screen; and the BMC's, for the
+ISO alone. The server's path is bound to the first address that fetches `install.env`; the
 host's private key and the image go to no other. It listens on the named addresses only, the access log never
 shows a path's random part, and after `close` nothing answers. Source: design.md, rules of conduct 6 and 7.
 """
@@ -31,10 +32,11 @@ log = logging.getLogger(__name__)
 http_log = logging.getLogger(f"{__name__}.http")
 
 Content = bytes | Path | Callable[[], bytes]
-ForServer = Literal["install.env", "image", "overlay.tar", "kernel", "initrd", "arguments"]
+ForServer = Literal["install.env", "image", "overlay.tar", "kernel", "initrd"]
 
 _BINDS = "install.env"
 _BOUND = ("image", "overlay.tar")
+_FOR_LOADER = ("kernel", "initrd")
 _REPORT_LIMIT = 64 * 2**10
 _REPORT_LINES = 20
 _WATCH_EVERY_S = 0.2
@@ -79,6 +81,7 @@ class MediaService:
         self._progress = progress
         self._on_fetch = on_fetch
         self._server_token = conceal(secrets.token_urlsafe(24))
+        self._loader_token = conceal(secrets.token_urlsafe(24))
         self._bmc_token = conceal(secrets.token_urlsafe(24))
         self._contents: dict[str, Content] = {}
         self._iso: Path | None = None
@@ -150,6 +153,10 @@ class MediaService:
     def url_for_server(self, address: str) -> str:
         """The server's URL, as seen at `address`, without a slash at the end."""
         return f"{_base(address, self.port)}/{self._server_token}"
+
+    def url_for_loader(self, address: str) -> str:
+        """Where a boot loader finds kernel and initrd, and nothing else, as seen at `address`."""
+        return f"{_base(address, self.port)}/{self._loader_token}"
 
     @property
     def report(self) -> str:
@@ -245,7 +252,7 @@ class MediaService:
             and self._iso is not None
         ):
             return self._answer(request, name, self._iso)
-        if not self._is_for_server(request) or self.settled or name not in self._contents:
+        if self.settled or name not in self._contents or not self._may_ask(request, name):
             return self._refuse(request, 404)
         if name == _BINDS and request.method == "GET" and self._client is None:
             self._client = request.remote
@@ -286,6 +293,10 @@ class MediaService:
             if self._end is None:  # a report sent twice, because the answer was lost, changes nothing
                 self._end, self._reason = end, reason
             self._changed.notify_all()
+
+    def _may_ask(self, request: web.Request, name: str) -> bool:
+        loader = _same(request.match_info["token"], self._loader_token)
+        return self._is_for_server(request) or (loader and name in _FOR_LOADER)
 
     def _is_for_server(self, request: web.Request) -> bool:
         return _same(request.match_info["token"], self._server_token)

@@ -31,7 +31,7 @@ _RANGE = "pxe_range: 10.77.0.100-10.77.0.109"
 @contextlib.contextmanager
 def server(firmware: str, serial: Path) -> Iterator[None]:
     """A server with nothing but a network port, switched on."""
-    arguments = ["-machine", "pc"]
+    arguments = ["-machine", "pc,graphics=off"]  # SeaBIOS and iPXE then speak on the serial port
     if firmware == "uefi":
         variables = serial.with_name("vars.fd")
         shutil.copy(_OVMF / "OVMF_VARS_4M.fd", variables)
@@ -95,7 +95,8 @@ def boot(firmware: str, lease_range: bool, scratch: Path) -> dict[str, Any]:
         seen["fetched"] = list(installation.service.fetched)
         console = serial.read_text(errors="replace")
         seen["console"] = [line for line in console.splitlines() if "lab-deploy" in line] or console[-2000:]
-        seen["secret on console"] = installation.kernel_arguments.split()[0] in console
+        secret = installation.kernel_arguments.split()[0].rsplit("/", 1)[1]
+        seen["secret on console"] = secret in console
     return seen
 
 

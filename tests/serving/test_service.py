@@ -87,8 +87,10 @@ def test_ranges_are_served_as_bmcs_ask_for_them(service: MediaService, tmp_path:
 def test_addresses_cannot_be_guessed_and_differ(service: MediaService, url: str, tmp_path: Path) -> None:
     iso = service.offer_iso(tmp_path / "image", "127.0.0.1")
     server_part, bmc_part = url.split("/")[3], iso.split("/")[3]
+    loader_part = service.url_for_loader("127.0.0.1").split("/")[3]
     assert len(server_part) >= 128 / 6  # URL-safe base64 carries 6 bits a letter
-    assert server_part != bmc_part
+    assert len({server_part, bmc_part, loader_part}) == 3
+    assert ask(f"{url.removesuffix(server_part)}{loader_part}/kernel")[1] == b"kernel"
     base = url.removesuffix(server_part)
     for path in (
         "",
@@ -96,6 +98,11 @@ def test_addresses_cannot_be_guessed_and_differ(service: MediaService, url: str,
         f"{'x' * len(server_part)}/install.env",
         f"{bmc_part}/install.env",
         f"{bmc_part}/overlay.tar",
+        f"{bmc_part}/kernel",
+        f"{loader_part}/install.env",
+        f"{loader_part}/overlay.tar",
+        f"{loader_part}/image",
+        f"{loader_part}/lab.iso",
         f"{server_part}/lab.iso",
         f"{server_part}/nothing",
         f"{server_part}/../{server_part}/kernel",
@@ -103,7 +110,7 @@ def test_addresses_cannot_be_guessed_and_differ(service: MediaService, url: str,
         "%ff%fe/kernel",
     ):
         assert ask(base + path)[0] == 404, path
-    for path in (f"{bmc_part}/done", f"{'x' * len(server_part)}/failed"):
+    for path in (f"{bmc_part}/done", f"{loader_part}/done", f"{'x' * len(server_part)}/failed"):
         assert ask(base + path, data=b"")[0] == 404
     assert not service.settled
 
