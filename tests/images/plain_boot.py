@@ -272,6 +272,12 @@ class Boot:
     def is_off(self) -> bool:
         return bool(self.lines) and self.lines[-1][1] == "<power off>"
 
-    def end(self) -> None:
+    def type(self, text: str) -> None:
+        """Send it to the serial line."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(text.encode())
+        self.process.stdin.flush()
+
+    def close(self) -> None:
         self.process.kill()
         self.process.wait(30)
