@@ -236,7 +236,7 @@ class Chassis:
                     await self._boots()
 
     async def _boots(self) -> None:
-        """A boot has begun with the order that the last reset fixed: an override meant for one boot is spent."""
+        """A boot has begun with the order that the last reset fixed: an override for one boot is spent."""
         running = self._running
         if (
             running is None or running.taken is not self.override
@@ -253,7 +253,7 @@ class Chassis:
             self._notify()
 
     async def _enter_setup(self) -> None:
-        """Press the set-up key while the firmware starts, as a BMC does; in OVMF's set-up itself F2 does nothing."""
+        """Press the set-up key while the firmware starts; in OVMF's set-up itself F2 does nothing."""
         deadline = Deadline.after(_SETUP_KEY_SECONDS, "the firmware to take the set-up key")
         with contextlib.suppress(LabFault):
             while not deadline.passed:

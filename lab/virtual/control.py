@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -58,7 +59,7 @@ def up(rack: Rack, progress: Progress) -> bool:
     """Bring the rack up where it is not; True where this call started it. Every BMC face answers afterwards.
 
     Raises:
-        ConfigError: the rack file cannot be built as a virtual rack, or the rack runs from another version of it.
+        ConfigError: the rack file cannot be built as a virtual rack, or the rack is up from another version.
         LabFault: a port is taken, or a face does not answer within `UP_SECONDS`.
     """
     if not rack.is_virtual:
@@ -109,7 +110,7 @@ def status(rack: Rack) -> list[ServerStatus]:
 
 
 def pxe_folder(rack: Rack, server: Server) -> Path:
-    """Where files for the server's PXE boot go; they are served, by TFTP to it alone, as long as they lie there.
+    """Where files for the server's PXE boot go; they are served by TFTP, to it alone, while they lie there.
 
     The boot file is `boot.ipxe` (an iPXE script) for BIOS and `netboot.efi` for UEFI (`folder.BOOT_FILES`).
     """
@@ -240,7 +241,7 @@ def _start(rack: Rack, folder: RackFolder, progress: Progress) -> None:
     )
 
 
-def _lines(channel: Any, deadline: Deadline) -> Iterator[bytes]:
+def _lines(channel: FileIO, deadline: Deadline) -> Iterator[bytes]:
     """Lines as they come, until the other side closes or the deadline passes."""
     pending = b""
     while select.select([channel], [], [], deadline.left)[0]:

@@ -1,4 +1,4 @@
-"""The secrets and the certificate authority a virtual rack's file names: made when missing, never overwritten."""
+"""The secrets and the CA that a virtual rack's file names: made when missing, never overwritten."""
 
 from __future__ import annotations
 
@@ -46,9 +46,10 @@ def _ensure_authority(folder: RackFolder, authorities: list[Path]) -> None:
     if folder.server_pem.exists() and not missing:
         return
     if len(missing) < len(authorities):
+        parts = ", ".join(map(str, [*authorities, folder.server_pem]))
         raise LabFault(
-            f"the certificate authority of this virtual rack is there in part: {', '.join(map(str, missing or authorities))}",
-            next_step=f"remove {', '.join(map(str, [*authorities, folder.server_pem]))}; they are made anew together",
+            "the certificate authority of this virtual rack is there only in part",
+            next_step=f"remove {parts}; they are made anew together",
         )
     for file in missing:
         _inside_state(file)

@@ -26,7 +26,7 @@ _SERIAL_LIMIT = {"nvme": 20, "ahci": 20, "virtio-blk": 20}
 
 @dataclass(frozen=True)
 class Wires:
-    """Open descriptors QEMU inherits: monitor, serial port, the firmware's own log, one per data NIC (by MAC)."""
+    """Open descriptors QEMU inherits: monitor, serial port, firmware log, and one per data NIC (by MAC)."""
 
     monitor: int
     serial: int
@@ -55,8 +55,8 @@ def boot_order(server: Server, override: BootDevice) -> dict[str, int]:
     """The bootindex of every bootable device; -1 means not to be booted from.
 
     Without an override: the disks in the order of the rack file, then the CD, then the boot NIC. An
-    override goes first. `SETUP` leaves nothing to boot from: SeaBIOS, which has no set-up program, then halts;
-    OVMF is brought into its set-up by a key (`chassis`).
+    override goes first. `SETUP` leaves nothing to boot from: SeaBIOS, which has no set-up program, then
+    halts; OVMF is brought into its set-up by a key (`chassis`). SeaBIOS tries the first hard disk only.
     """
     disks = [device_of(index, "disk") for index in range(len(server.disks))]
     nic = device_of(server.nics.index(server.boot_nic), "nic")
@@ -118,10 +118,8 @@ def command(server: Server, start: PowerOn, wires: Wires, order: Mapping[str, in
         "-boot",
         "strict=on",
     ]
-    line += [
-        "-smbios",
-        f"type=1,manufacturer=hypervisor-lab,product=Virtual {server.firmware} server,serial={serial_number(server)}",
-    ]
+    product = f"manufacturer=hypervisor-lab,product=Virtual {server.firmware} server"
+    line += ["-smbios", f"type=1,{product},serial={serial_number(server)}"]
     line += ["-chardev", f"socket,id=monitor,fd={wires.monitor}", "-mon", "chardev=monitor,mode=control"]
     line += ["-chardev", f"socket,id=serial,fd={wires.serial}", "-serial", "chardev:serial"]
     if server.firmware == "bios":
@@ -197,8 +195,8 @@ def _disks(server: Server, built: VirtualServer, media: str | None, order: Mappi
     for index, disk in enumerate(server.disks):
         bus = buses[disk.serial or ""]
         name = device_of(index, "disk")
-        # A killed QEMU loses nothing of the page cache, so flushing to the controller's own disk buys nothing here.
-        drive = f"if=none,id={name}-image,format=raw,discard=unmap,cache.direct=off,cache.no-flush=on,file={_image(index)}"
+        # A killed QEMU loses nothing of the page cache; flushing to the controller's disk buys nothing here.
+        drive = f"if=none,id={name}-image,format=raw,discard=unmap,cache.no-flush=on,file={_image(index)}"
         shared = f"drive={name}-image,id={name},serial={disk.serial},bootindex={order[name]}"
         wwn = f",wwn=0x{_wwn(server, disk.wwn):016x}" if disk.wwn else ""
         if bus == "ahci":

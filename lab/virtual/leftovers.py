@@ -63,7 +63,7 @@ def end(folder: RackFolder) -> list[Leftover]:
     _, alive = psutil.wait_procs(alive, timeout=_END_SECONDS)
     if alive:
         raise LabFault(
-            f"processes {', '.join(str(process.pid) for process in alive)} of the virtual rack cannot be ended",
+            f"processes of the virtual rack cannot be ended: {', '.join(str(left.pid) for left in alive)}",
             tried="SIGTERM, then SIGKILL",
             next_step="see why with `ps -o pid,stat,wchan,args`",
         )

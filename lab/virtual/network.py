@@ -1,4 +1,4 @@
-"""The networks between the servers of a virtual rack: an Ethernet hub over unix sockets, off every real network."""
+"""The networks between the servers of a virtual rack: Ethernet hubs made of unix sockets."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def free_port() -> int:
 
 
 def inner_address() -> str:
-    """A loopback address of its own for what stands behind a public port, in the half that rack files rarely use."""
+    """A loopback address for what stands behind a public port, in the half that rack files rarely use."""
     return f"127.{128 + secrets.randbelow(126)}.{secrets.randbelow(256)}.{1 + secrets.randbelow(254)}"
 
 
@@ -110,7 +110,8 @@ def _require_free(place: Endpoint) -> None:
         except OSError as error:
             protocol = "UDP" if place.datagram else "TCP"
             raise LabFault(
-                f"{place.face} port {protocol} {place.address}:{place.port} is taken{_owner(place)}: {error.strerror}",
+                f"{place.face} port {protocol} {place.address}:{place.port} is taken{_owner(place)}"
+                f" ({error.strerror})",
                 server=place.server,
                 next_step="end what listens there, or choose another port in the rack file",
             ) from error

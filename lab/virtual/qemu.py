@@ -121,7 +121,7 @@ class Qemu:
                 yield
 
     async def firmware_lines(self) -> AsyncIterator[bytes]:
-        """What SeaBIOS writes to its debug port, line by line; nothing under UEFI (release builds are silent)."""
+        """What SeaBIOS writes to its debug port, line by line; nothing under UEFI."""
         reader, writer = await asyncio.open_connection(sock=self._firmware)
         with contextlib.suppress(ConnectionError), contextlib.closing(writer):
             while line := await reader.readline():

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rackfile import TinyRack, running_rack, server
 
-Ipmitool = Callable[..., subprocess.CompletedProcess[str]]
+from tests.virtual.rackfile import Ipmitool, TinyRack, running_rack, server
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from lab.rack.load import load_rack
 from lab.rack.model import Rack
 from lab.virtual import control
 from lab.virtual.folder import RackFolder
+
+Ipmitool = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def server(
     ipmi: bool = True,
     disks: dict[str, str] | None = None,
     nics: tuple[str, ...] = ("virtio-net-pci",),
-    **virtual: Any,
+    machine: str = "pc",
 ) -> dict[str, Any]:
     """One tiny BIOS server for `write_rack`: 64 MiB of memory, one CPU; `disks` is bus by serial."""
     disks = disks or {f"{name.upper()}-D0": "ahci"}
@@ -100,7 +103,7 @@ def server(
     macs = [f"52:54:00:{sum(name.encode()) % 256:02x}:00:{index:02x}" for index in range(len(nics))]
     ports = [{"mac": mac, "network": "data" if index else "lab"} for index, mac in enumerate(macs)]
     ports[0]["boot"] = True  # type: ignore[assignment]
-    built = {"machine": "pc", "cpus": 1, "memory": "64 MiB", "nics": dict(zip(macs, nics, strict=True))}
+    built = {"machine": machine, "cpus": 1, "memory": "64 MiB", "nics": dict(zip(macs, nics, strict=True))}
     built["disks"] = {serial: {"bus": bus, "size": "16 MiB"} for serial, bus in disks.items()}
     return {
         "name": name,
@@ -110,7 +113,7 @@ def server(
         "host": {"address": "127.0.0.1", "ssh_port": free_port()},
         "nics": ports,
         "disks": [{"serial": serial, "erase": True} for serial in disks],
-        "virtual": built | virtual,
+        "virtual": built,
     }
 
 
@@ -124,7 +127,7 @@ def write_rack(folder: Path, *servers: dict[str, Any], name: str = "tiny") -> Ra
 
 @contextlib.contextmanager
 def running_rack(folder: Path, *servers: dict[str, Any], name: str = "tiny") -> Iterator[TinyRack]:
-    """A rack that is up inside the block, with a state folder of its own; every process is gone afterwards."""
+    """A rack that is up inside the block, with a state folder of its own; nothing is left afterwards."""
     state = folder / "state"
     before = os.environ.get("XDG_STATE_HOME")
     os.environ["XDG_STATE_HOME"] = str(state)

@@ -10,9 +10,8 @@ import termios
 import threading
 from collections.abc import Callable
 
-from rackfile import TinyRack
-
 from lab.deadline import Deadline
+from tests.virtual.rackfile import TinyRack
 
 _LOCAL_FLAGS = 3
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 
 import pytest
-from conftest import Ipmitool
-from rackfile import TinyRack
-from sol_terminal import Sol
-from tiny_guest import boot_sector
 
 from lab.bmc.api import BootDevice
 from lab.virtual import control
+from tests.virtual.rackfile import Ipmitool, TinyRack
+from tests.virtual.sol_terminal import Sol
+from tests.virtual.tiny_guest import boot_sector
 
 
 def test_power_on_and_off_are_a_process_there_and_gone(tiny: TinyRack, ipmitool: Ipmitool) -> None:

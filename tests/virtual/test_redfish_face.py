@@ -1,4 +1,4 @@
-"""The Redfish face, judged by DMTF's `redfish` and OpenStack's `sushy` clients, and by what the guest really does."""
+"""The Redfish face, judged by DMTF's `redfish`, OpenStack's `sushy`, and by what the guest really does."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ import pytest
 import redfish
 import requests
 import sushy
-from conftest import Ipmitool
-from rackfile import TinyRack
-from sol_terminal import Sol
-from tiny_guest import boot_iso, boot_sector
 
 from lab.bmc.api import BootDevice
 from lab.virtual import control
 from lab.virtual.redfish.sessions import SESSION_LIMIT
+from tests.virtual.rackfile import Ipmitool, TinyRack
+from tests.virtual.sol_terminal import Sol
+from tests.virtual.tiny_guest import boot_iso, boot_sector
 
+Untyped = Any
+"""An object of a library without type hints, or JSON."""
 SYSTEM = "/redfish/v1/Systems/1"
 RESET = f"{SYSTEM}/Actions/ComputerSystem.Reset"
 CD = "/redfish/v1/Managers/1/VirtualMedia/Cd"
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, *_: object) -> None:
         """Keep the test's output clean."""
 
 
@@ -53,8 +54,8 @@ def url(tiny: TinyRack) -> str:
 
 
 @pytest.fixture
-def client(tiny: TinyRack, url: str) -> Iterator[Any]:
-    """DMTF's client with a session; the server is off, the drive empty and no override set, before and after."""
+def client(tiny: TinyRack, url: str) -> Iterator[Untyped]:
+    """DMTF's client with a session; server off, drive empty and no override set, before and after."""
     made = redfish.redfish_client(url, "lab", tiny.password, cafile=tiny.ca, timeout=20, max_retry=0)
     made.login(auth="session")
     _clean(made)
@@ -64,37 +65,37 @@ def client(tiny: TinyRack, url: str) -> Iterator[Any]:
 
 
 @pytest.fixture
-def system(tiny: TinyRack, url: str) -> Any:
+def system(tiny: TinyRack, url: str) -> Untyped:
     """OpenStack's client on the same server."""
     auth = sushy.auth.SessionOrBasicAuth("lab", tiny.password)
     return sushy.Sushy(url, auth=auth, verify=tiny.ca).get_system(SYSTEM)
 
 
-def _clean(client: Any) -> None:
+def _clean(client: Untyped) -> None:
     client.post(RESET, body={"ResetType": "ForceOff"})
     client.post(f"{CD}/Actions/VirtualMedia.EjectMedia", body={})
     client.patch(SYSTEM, body={"Boot": {"BootSourceOverrideEnabled": "Disabled"}})
 
 
-def _once(client: Any, target: str, enabled: str = "Once") -> None:
+def _once(client: Untyped, target: str, enabled: str = "Once") -> None:
     body = {"Boot": {"BootSourceOverrideTarget": target, "BootSourceOverrideEnabled": enabled}}
     assert client.patch(SYSTEM, body=body).status == 200
 
 
-def _reset(client: Any, kind: str) -> None:
+def _reset(client: Untyped, kind: str) -> None:
     assert client.post(RESET, body={"ResetType": kind}).status == 204
 
 
-def _insert(client: Any, image: str) -> None:
+def _insert(client: Untyped, image: str) -> None:
     answer = client.post(f"{CD}/Actions/VirtualMedia.InsertMedia", body={"Image": image})
     assert answer.status == 204, answer.text
 
 
-def _code(answer: Any) -> str:
+def _code(answer: Untyped) -> str:
     return str(answer.dict["error"]["@Message.ExtendedInfo"][0]["MessageId"].rsplit(".", 1)[-1])
 
 
-def test_every_link_leads_somewhere(client: Any) -> None:
+def test_every_link_leads_somewhere(client: Untyped) -> None:
     pending, seen = ["/redfish/v1"], set()
     while pending:
         path = pending.pop().rstrip("/").split("#")[0]
@@ -107,7 +108,7 @@ def test_every_link_leads_somewhere(client: Any) -> None:
     assert len(seen) > 30
 
 
-def _links(body: Any) -> list[str]:
+def _links(body: Untyped) -> list[str]:
     if isinstance(body, list):
         return [found for item in body for found in _links(item)]
     if not isinstance(body, dict):
@@ -116,7 +117,7 @@ def _links(body: Any) -> list[str]:
     return here + [found for key, value in body.items() if key != "@odata.id" for found in _links(value)]
 
 
-def test_sushy_sees_the_server_as_the_rack_file_says(system: Any) -> None:
+def test_sushy_sees_the_server_as_the_rack_file_says(system: Untyped) -> None:
     assert system.power_state == sushy.PowerState.OFF
     drives = {drive.serial_number for unit in system.storage.get_members() for drive in unit.drives}
     assert drives == {"R1-D0", "R1-D1"}
@@ -125,7 +126,7 @@ def test_sushy_sees_the_server_as_the_rack_file_says(system: Any) -> None:
     assert system.boot.allowed_values
 
 
-def test_boot_once_is_once_when_the_guest_resets_itself(client: Any, tiny: TinyRack, media: str) -> None:
+def test_boot_once_is_once_when_the_guest_resets_itself(client: Untyped, tiny: TinyRack, media: str) -> None:
     tiny.put_on_disk("r1", boot_sector("disk greets"))
     _insert(client, f"{media}/a.iso")
     _once(client, "Cd")
@@ -140,7 +141,9 @@ def test_boot_once_is_once_when_the_guest_resets_itself(client: Any, tiny: TinyR
     assert tiny.serial("r1")[at:end].endswith(b"disk greets")
 
 
-def test_boot_once_while_running_and_two_resets(client: Any, system: Any, tiny: TinyRack, media: str) -> None:
+def test_boot_once_while_running_and_two_resets(
+    client: Untyped, system: Untyped, tiny: TinyRack, media: str
+) -> None:
     tiny.put_on_disk("r1", boot_sector("disk greets"))
     _insert(client, f"{media}/a.iso")
     start = len(tiny.serial("r1"))
@@ -153,7 +156,7 @@ def test_boot_once_while_running_and_two_resets(client: Any, system: Any, tiny: 
     tiny.wait_for_serial("r1", "disk greets", since=at)
 
 
-def test_continuous_override_stays(client: Any, tiny: TinyRack, media: str) -> None:
+def test_continuous_override_stays(client: Untyped, tiny: TinyRack, media: str) -> None:
     tiny.put_on_disk("r1", boot_sector("disk greets"))
     _insert(client, f"{media}/a.iso")
     _once(client, "Cd", "Continuous")
@@ -164,7 +167,7 @@ def test_continuous_override_stays(client: Any, tiny: TinyRack, media: str) -> N
     tiny.wait_for_serial("r1", "cd greets", since=at)
 
 
-def test_pxe_boots_what_lies_in_the_pxe_folder(client: Any, tiny: TinyRack) -> None:
+def test_pxe_boots_what_lies_in_the_pxe_folder(client: Untyped, tiny: TinyRack) -> None:
     server = tiny.rack.servers[0]
     (control.pxe_folder(tiny.rack, server) / "boot.ipxe").write_bytes(boot_sector("network greets"))
     tiny.put_on_disk("r1", boot_sector("disk greets"))
@@ -175,7 +178,7 @@ def test_pxe_boots_what_lies_in_the_pxe_folder(client: Any, tiny: TinyRack) -> N
     assert b"disk greets" not in tiny.serial("r1")[start:]
 
 
-def test_media_changes_while_the_server_runs(client: Any, tiny: TinyRack, media: str) -> None:
+def test_media_changes_while_the_server_runs(client: Untyped, tiny: TinyRack, media: str) -> None:
     tiny.put_on_disk("r1", boot_sector("disk greets"))
     at = len(tiny.serial("r1"))
     _reset(client, "On")
@@ -192,7 +195,7 @@ def test_media_changes_while_the_server_runs(client: Any, tiny: TinyRack, media:
     assert tiny.status("r1").qemu_pid == pid
 
 
-def test_image_that_cannot_be_fetched_is_refused(client: Any, media: str) -> None:
+def test_image_that_cannot_be_fetched_is_refused(client: Untyped, media: str) -> None:
     action = f"{CD}/Actions/VirtualMedia.InsertMedia"
     for image in (
         f"{media}/none.iso",
@@ -207,7 +210,9 @@ def test_image_that_cannot_be_fetched_is_refused(client: Any, media: str) -> Non
     assert client.post(action, body={"Image": f"{media}/b.iso"}).status == 409
 
 
-def test_both_faces_show_the_same_override_and_power(client: Any, tiny: TinyRack, ipmitool: Ipmitool) -> None:
+def test_both_faces_show_the_same_override_and_power(
+    client: Untyped, tiny: TinyRack, ipmitool: Ipmitool
+) -> None:
     _once(client, "Pxe")
     assert "Force PXE" in ipmitool("r1", "chassis", "bootparam", "get", "5").stdout
     ipmitool("r1", "chassis", "bootdev", "cdrom")
@@ -231,14 +236,14 @@ def test_both_faces_show_the_same_override_and_power(client: Any, tiny: TinyRack
     ],
 )
 def test_patch_outside_what_is_allowed_is_refused_whole(
-    client: Any, body: dict[str, Any], message: str
+    client: Untyped, body: dict[str, Any], message: str
 ) -> None:
     answer = client.patch(SYSTEM, body={"LocationIndicatorActive": True, **body})
     assert (answer.status, _code(answer)) == (400, message)
     assert client.get(SYSTEM).dict["LocationIndicatorActive"] is False
 
 
-def test_reset_outside_what_is_allowed_is_refused(client: Any) -> None:
+def test_reset_outside_what_is_allowed_is_refused(client: Untyped) -> None:
     refused = client.post(RESET, body={"ResetType": "Explode"})
     assert (refused.status, _code(refused)) == (400, "ActionParameterValueNotInList")
     assert client.post(RESET, body={}).status == 400
@@ -248,7 +253,7 @@ def test_reset_outside_what_is_allowed_is_refused(client: Any) -> None:
     _reset(client, "Nmi")
 
 
-def test_etags_guard_against_lost_updates(client: Any) -> None:
+def test_etags_guard_against_lost_updates(client: Untyped) -> None:
     tag = client.get(SYSTEM).getheader("ETag")
     assert client.get(SYSTEM, headers={"If-None-Match": tag}).status == 304
     lamp = {"LocationIndicatorActive": True}
@@ -260,7 +265,7 @@ def test_etags_guard_against_lost_updates(client: Any) -> None:
     assert client.patch(SYSTEM, body={"LocationIndicatorActive": False}).status == 200
 
 
-def test_wrong_path_method_and_body(client: Any, url: str, tiny: TinyRack) -> None:
+def test_wrong_path_method_and_body(client: Untyped, url: str, tiny: TinyRack) -> None:
     assert client.get("/redfish/v1/Systems/2").status == 404
     refused = client.put(SYSTEM, body={})
     assert refused.status == 405
@@ -273,7 +278,7 @@ def test_wrong_path_method_and_body(client: Any, url: str, tiny: TinyRack) -> No
 
 
 def test_nothing_but_the_root_is_open(url: str, tiny: TinyRack) -> None:
-    def get(path: str, **more: Any) -> int:
+    def get(path: str, **more: Untyped) -> int:
         return requests.get(f"{url}{path}", verify=tiny.ca, timeout=10, **more).status_code
 
     for path in ("/redfish", "/redfish/v1/", "/redfish/v1/odata", "/redfish/v1/$metadata"):
@@ -285,7 +290,7 @@ def test_nothing_but_the_root_is_open(url: str, tiny: TinyRack) -> None:
     assert get(SYSTEM, headers={"X-Auth-Token": "0" * 32}) == 401
 
 
-def test_sessions_end_by_delete_and_are_limited(client: Any, url: str, tiny: TinyRack) -> None:
+def test_sessions_end_by_delete_and_are_limited(client: Untyped, url: str, tiny: TinyRack) -> None:
     def login() -> requests.Response:
         body = {"UserName": "lab", "Password": tiny.password}
         return requests.post(
@@ -308,7 +313,7 @@ def test_sessions_end_by_delete_and_are_limited(client: Any, url: str, tiny: Tin
         assert call("GET", SYSTEM, session) == 401
 
 
-def test_event_log_is_the_one_that_ipmi_shows(client: Any, tiny: TinyRack, ipmitool: Ipmitool) -> None:
+def test_event_log_is_the_one_that_ipmi_shows(client: Untyped, tiny: TinyRack, ipmitool: Ipmitool) -> None:
     log = "/redfish/v1/Managers/1/LogServices/Sel"
     control.request(tiny.rack, {"do": "sensor", "server": "r1", "sensor": "CPU Temp", "raw": 91})
     for _ in range(30):
@@ -326,7 +331,7 @@ def test_event_log_is_the_one_that_ipmi_shows(client: Any, tiny: TinyRack, ipmit
     assert "R1-" not in ipmitool("r1", "sel", "elist").stdout
 
 
-def test_screen_can_be_seen(client: Any, tiny: TinyRack, tmp_path: Path) -> None:
+def test_screen_can_be_seen(client: Untyped, tiny: TinyRack, tmp_path: Path) -> None:
     _reset(client, "On")
     control.request(tiny.rack, {"do": "screendump", "server": "r1", "file": str(tmp_path / "screen.png")})
     assert (tmp_path / "screen.png").read_bytes().startswith(b"\x89PNG")

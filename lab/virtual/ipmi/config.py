@@ -39,7 +39,8 @@ with socket.socket(socket.AF_UNIX) as daemon:
     daemon.settimeout(30)
     os.chdir({rack!r})  # a unix socket's path may have no more than 107 characters
     daemon.connect("control.sock")
-    daemon.sendall(json.dumps({{"do": "ipmi-set", "server": {server!r}, "changes": changes}}).encode() + b"\\n")
+    request = {{"do": "ipmi-set", "server": {server!r}, "changes": changes}}
+    daemon.sendall(json.dumps(request).encode() + b"\\n")
     sys.exit(0 if json.loads(daemon.makefile().readline()).get("ok") else 1)
 """
 
@@ -129,9 +130,8 @@ def emulator(face: Face) -> str:
         lines.append(
             f'sensor_add {mc} 0 {analog.number} {analog.kind} 1 poll {_POLL_MS} file "{analog.file}"'
         )
-        lines.append(
-            f"sensor_set_threshold {mc} 0 {analog.number} settable {limits.mask} {' '.join(map(str, limits.values))}"
-        )
+        values = " ".join(map(str, limits.values))
+        lines.append(f"sensor_set_threshold {mc} 0 {analog.number} settable {limits.mask} {values}")
         lines.append(_events(mc, analog.number, _ALL_EVENTS, _ALL_EVENTS))
         records.append(sdr.full(analog))
     for discrete in sensors.DISCRETE:

@@ -28,7 +28,7 @@ _BOOT_WORDS = {
 }
 """`ipmi_sim`'s words for boot devices; it says `default` for the disk (facts/virtual-rack.md section 1)."""
 
-# RMCP, no session: Get Channel Authentication Capabilities, channel 0Eh, administrator (IPMI v2.0 section 13.8, 22.13).
+# RMCP, no session: Get Channel Authentication Capabilities, channel 0Eh, administrator (IPMI v2.0, 22.13).
 _ARE_YOU_THERE = bytes.fromhex("0600ff07000000000000000000092018c88100380e0435")
 
 

@@ -1,4 +1,4 @@
-"""Sensor data records as bytes. Source: IPMI v2.0 rev 1.1, section 43 (SDR formats) and tables 42-3, 43-15."""
+"""Sensor data records as bytes. Source: IPMI v2.0 rev 1.1, section 43 and tables 42-3, 43-15."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class AnalogSensor:
-    """A sensor with a reading: value = raw × `factor` × 10^`exponent`, in `unit` (table 43-15)."""
+    """A sensor with a reading: value = raw * `factor` * 10^`exponent`, in `unit` (table 43-15)."""
 
     number: int
     name: str

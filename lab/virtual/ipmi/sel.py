@@ -16,7 +16,7 @@ _SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Event:
-    """One SEL entry: record id in hex, time (None where the BMC's clock was not set), sensor, what, direction."""
+    """One SEL entry: record id in hex, time (None: the BMC's clock was not set), sensor, what, direction."""
 
     id: str
     at: datetime | None

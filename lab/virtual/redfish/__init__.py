@@ -1,1 +1,1 @@
-"""The Redfish face: a small service over a chassis. Source: DMTF DSP0266 (protocol) and DSP0268 (properties)."""
+"""The Redfish face: a small service over a chassis. Source: DMTF DSP0266 (protocol), DSP0268 (properties)."""

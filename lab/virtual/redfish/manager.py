@@ -34,7 +34,7 @@ _EPOCH = "1970-01-01T00:00:00+00:00"
 
 
 def resources(*, event_log: bool) -> dict[str, Resource]:
-    """Every path at and under Managers and Chassis; the log only where there is an IPMI face that keeps one."""
+    """Every path at and under Managers and Chassis; log and sensors only where there is an IPMI face."""
     found = {
         f"{ROOT}/Managers": Resource(
             lambda _: collection(f"{ROOT}/Managers", "ManagerCollection", "Managers", [MANAGER])

@@ -1,4 +1,4 @@
-"""Managers/1/VirtualMedia/Cd: an image fetched by HTTP or HTTPS, put into the server's CD drive, also while it runs."""
+"""Managers/1/VirtualMedia/Cd: an image fetched by HTTP(S) into the server's CD drive, also while it runs."""
 
 from __future__ import annotations
 

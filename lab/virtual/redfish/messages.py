@@ -74,7 +74,7 @@ def method_not_allowed(method: str, allowed: Sequence[str]) -> RedfishError:
 
 def unauthorized() -> RedfishError:
     """401: no session, or credentials that do not fit."""
-    text = "While accessing the resource, the service received an authorization error: no valid session or credentials."
+    text = "While accessing the resource, the service found no valid session or credentials."
     return RedfishError(401, "NoValidSession", text, headers={"WWW-Authenticate": 'Basic realm="Redfish"'})
 
 

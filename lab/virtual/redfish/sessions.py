@@ -1,4 +1,4 @@
-"""Who may speak: accounts, sessions with tokens (DSP0266 section 13.3), and their end by DELETE or by time."""
+"""Who may speak: accounts, and sessions with tokens (DSP0266 section 13.3) that end by DELETE or by time."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class SessionTable:
         if not self._knows(user, password):
             raise messages.unauthorized()
         if len(self.all()) >= SESSION_LIMIT:
-            text = "The session establishment failed due to the number of simultaneous sessions exceeding the limit."
+            text = "The session cannot be opened: the number of simultaneous sessions has reached its limit."
             raise messages.RedfishError(503, "SessionLimitExceeded", text, headers={"Retry-After": "30"})
         self._created += 1
         session = Session(str(self._created), str(user), secrets.token_hex(16), time.monotonic())

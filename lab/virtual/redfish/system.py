@@ -169,7 +169,7 @@ async def reset(face: RedfishFace, body: Json) -> Reply:
 
 @cache
 def firmware_version(mode: str) -> str:
-    """Name and digest of the firmware image; QEMU's firmware packages carry no version that a guest could read."""
+    """Name and digest of the firmware image, which itself carries no version that could be read."""
     name, file = _FIRMWARE[mode]
     return f"{name} sha256:{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}" if file.is_file() else name
 
