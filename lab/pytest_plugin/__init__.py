@@ -89,9 +89,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> Generator[None, None, None]:
-    """Keep a server on one worker; order by server and release, so that nothing is installed twice.
+    """Skip what has no media; order by server and release, so that nothing is installed twice.
 
-    The groups must be marked before xdist looks for them; the order is made after pytest's own reordering.
+    The order is made after pytest's own reordering.
     """
     activation.mark(config, items)
     yield
@@ -148,10 +148,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     activation.unconfigure(config)
 
 
-@pytest.hookimpl(optionalhook=True)
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """With `-n auto`, one worker per server that has a target."""
     return activation.workers(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any | None:
+    """Keep each server on one xdist worker."""
+    return activation.scheduler(config, log)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -53,8 +53,6 @@ def configure(config: pytest.Config) -> None:
     outcome.forget()
     if not touches(config):
         return
-    if getattr(config.option, "dist", "no") == "load":
-        config.option.dist = "loadgroup"
     if is_worker(config):
         return
     from lab.report.rundir import RunFolder
@@ -150,6 +148,15 @@ def workers(config: pytest.Config) -> int | None:
         return None  # `refuse` says what is wrong
 
 
+def scheduler(config: pytest.Config, log: Any) -> Any | None:
+    """What hands out tests to xdist workers, a server's to one of them; None leaves it to xdist."""
+    if not is_about_servers(config):
+        return None
+    from lab.pytest_plugin.scheduling import ByServer
+
+    return ByServer(config, log, targets(config))
+
+
 def target_of(item: pytest.Item | None) -> Target | None:
     """The target a test is about."""
     callspec = getattr(item, "callspec", None)
@@ -163,14 +170,13 @@ def server_of(item: pytest.Item | None) -> str | None:
 
 
 def mark(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip what has no media, bind each server to one worker."""
+    """Skip what has no media."""
     if not is_about_servers(config):
         return
     for item in items:
         target = target_of(item)
         if target is None:
             continue
-        item.add_marker(pytest.mark.xdist_group(target.server.name))
         if target.skip:
             item.add_marker(pytest.mark.skip(reason=target.skip))
 
@@ -196,7 +202,7 @@ def finish(session: pytest.Session) -> None:
         return
     lab.close()
     code = outcome.exit_code()
-    if code is not None:
+    if code is not None and session.exitstatus != pytest.ExitCode.INTERRUPTED:
         session.exitstatus = code
     if not is_worker(config):
         lab.conclude(int(session.exitstatus))

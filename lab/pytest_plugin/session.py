@@ -72,6 +72,7 @@ class LabSession:
             try:
                 self._machines[server.name] = Machine.take(self.run, self.rack, server)
             except LabError as error:
+                error.server = error.server or server.name
                 self._not_taken[server.name] = error
                 raise
         return self._machines[server.name]
