@@ -113,22 +113,26 @@ class Archive:
             self._apt("--yes", "--download-only", "install", *packages)
         return [store / package.file_name for package in wanted]
 
-    def unpack(
-        self, packages: tuple[str, ...], tree: Path, progress: Progress = silent
-    ) -> tuple[Package, ...]:
+    def unpack(self, packages: tuple[str, ...], tree: Path, progress: Progress = silent) -> None:
         """Unpack `packages` and all they depend on into `tree`, without running their scripts."""
         files = self.fetch(packages, progress)
         with Heartbeat(progress, f"unpacking {len(files)} Debian packages"):
             for file in files:
                 run(["dpkg-deb", "--extract", str(file), str(tree)])
-        return self.resolve(packages)
 
     def _prepare(self) -> None:
         for folder in ("lists/partial", "archives/partial", "etc"):
             (self.folder / folder).mkdir(parents=True, exist_ok=True)
         (self.folder / "status").touch()
-        self.sources_file.write_text("".join(f"{line}\n" for line in self.sources))
-        self._config.write_text(self._configuration())
+        # Another run may be reading these files: never a moment with half of one.
+        for file, text in (
+            (self.sources_file, "".join(f"{line}\n" for line in self.sources)),
+            (self._config, self._configuration()),
+        ):
+            if not file.is_file() or file.read_text() != text:
+                draft = file.with_name(f".{file.name}-{os.getpid()}")
+                draft.write_text(text)
+                draft.rename(file)
 
     @property
     def _config(self) -> Path:

@@ -21,8 +21,6 @@ from lab.progress import Progress, silent
 from lab.release import Release
 
 _ZSTD_LEVEL = "-6"
-_ALWAYS = ("?essential", "apt")
-"""What mmdebstrap's variant `apt` installs whatever is asked for."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def build_image(release: Release, progress: Progress = silent) -> Image:
     archive = Archive(release.image.suite)
     archive.refresh(progress)
     packages = release_packages(release)
-    key = image_key(release, archive.resolve((*_ALWAYS, *packages)))
+    key = image_key(release, archive.resolve((*image_root.ALWAYS, *packages)))
 
     def build(folder: Path) -> None:
         _build(folder, release, archive, packages, progress)
@@ -88,11 +86,10 @@ def release_packages(release: Release) -> tuple[str, ...]:
 def _build(
     folder: Path, release: Release, archive: Archive, packages: tuple[str, ...], progress: Progress
 ) -> None:
-    archive.fetch((*_ALWAYS, *packages), progress)
     root, disk, packed = folder / "root.ext4", folder / "image.raw", folder / "image.raw.zst"
     # The tree is built by a user namespace's root, who must be able to enter and write here.
     with (
-        tempfile.TemporaryDirectory(prefix="lab-image-") as name,
+        tempfile.TemporaryDirectory(prefix="lab-image-", ignore_cleanup_errors=True) as name,
         Heartbeat(progress, "installing packages") as heartbeat,
     ):
         work = Path(name)

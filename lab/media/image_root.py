@@ -22,11 +22,14 @@ from lab import paths
 from lab.errors import MissingMedia
 from lab.media import debian, disk_layout, image_tools
 from lab.media.debian import Archive
-from lab.media.image_tools import Heartbeat, missing_tool, tool_environment
+from lab.media.image_tools import Heartbeat, link_or_copy, missing_tool, tool_environment
 from lab.release import Release
 
 SLACK_MIB = 64
 """Free space in the image; the deploy RAM OS grows the file system on the disk."""
+ALWAYS = ("?essential", "apt")
+"""What mmdebstrap's variant `apt` installs whatever is asked for."""
+_STEPS = ("running apt-get", "downloading", "extracting", "installing", "creating tarball")
 _ROOT_UUID = "1ab00000-0000-4000-8000-0000000000f5"
 
 
@@ -90,6 +93,11 @@ def root_file_system(
     """
     for file in ("finish.sh", "root_fs.sh", "mke2fs.conf"):
         shutil.copy(recipe_folder() / file, work / file)
+    debs = work / "debs"
+    debs.mkdir()
+    heartbeat.step(f"downloading packages of {release.name}")
+    for deb in archive.fetch((*ALWAYS, *packages)):
+        link_or_copy(deb, debs / deb.name)
     (work / "overlay.tar").write_bytes(overlay_tar(release))
     (work / "sources.list").write_text(archive.sources_file.read_text())
     (work / "proxy.conf").write_text("\n".join([*debian.proxy_settings(), ""]))
@@ -101,7 +109,7 @@ def root_file_system(
         f"--include={','.join(packages)}",
         "--skip=download/empty",
         '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
-        f"--setup-hook=sync-in {archive.folder / 'archives'} /var/cache/apt/archives",
+        f"--setup-hook=sync-in {debs} /var/cache/apt/archives",
         f"--essential-hook=tar-in {work / 'overlay.tar'} /",
         f"--customize-hook={work / 'finish.sh'}",
         f"--customize-hook=download /lab-packages.tsv {listing}",
@@ -133,8 +141,9 @@ def _pipe(
         for line in stream:
             text = line.decode(errors="replace").strip()
             said.append(text)
-            if text.startswith("I: ") and " hook" not in text:
-                heartbeat.step(text.removeprefix("I: "))
+            step = text.removeprefix("I: ")
+            if step.startswith(_STEPS):
+                heartbeat.step(step.rstrip("."))
 
     try:
         source = subprocess.Popen(first, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
@@ -153,8 +162,9 @@ def _pipe(
     try:
         codes = (source.wait(), sink.wait())
     except BaseException:
-        source.terminate()
-        sink.terminate()
+        for process in (source, sink):
+            process.terminate()
+            process.wait()
         raise
     for thread in listeners:
         thread.join()

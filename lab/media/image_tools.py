@@ -160,6 +160,15 @@ def _prune(home: Path, label: str, current: Path) -> None:
             shutil.rmtree(entry, ignore_errors=True)
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """`target` becomes the same content as `source`, without copying it where one file system holds both."""
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copy(source, target)
+
+
 def blake2b(file: Path) -> str:
     """BLAKE2b-512 of a file, hexadecimal, as coreutils' `b2sum` prints it."""
     with file.open("rb") as stream:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lab.media.deploy import MARKER, DeployFiles
 from lab.media.image_cpio import Cpio
-from lab.media.image_tools import run
+from lab.media.image_tools import link_or_copy, run
 
 _SERIAL = """serial --unit=0 --speed=115200 --word=8 --parity=no --stop=1
 terminal_input serial console
@@ -82,7 +82,7 @@ def netboot_files(files: DeployFiles, kernel_arguments: str, folder: Path, base_
     (folder / "grub").mkdir(parents=True, exist_ok=True)
     (folder / "arguments").write_bytes(arguments_archive(private))
     for source, name in ((files.kernel, "kernel"), (files.initrd, "initrd")):
-        _link_or_copy(source, folder / name)
+        link_or_copy(source, folder / name)
     shutil.copy(files.shim, folder / "netboot.efi")
     shutil.copy(files.network_grub, folder / "grubx64.efi")
     (folder / "grub" / "grub.cfg").write_text(_grub_config("/kernel", "/initrd /arguments", public))
@@ -119,11 +119,3 @@ menuentry 'Lab deploy RAM OS' {{
 	initrd {initrds}
 }}
 """
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    target.unlink(missing_ok=True)
-    try:
-        target.hardlink_to(source)
-    except OSError:
-        shutil.copy(source, target)
