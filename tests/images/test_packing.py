@@ -150,6 +150,7 @@ def test_long_work_is_never_silent_for_long(monkeypatch: pytest.MonkeyPatch) -> 
     assert said[1].startswith("unpacking (")
 
 
+@settings(deadline=None, max_examples=25)  # each example starts a program
 @given(
     st.dictionaries(st.from_regex(r"[a-z]{1,8}(/[a-z]{1,8}){0,2}x", fullmatch=True), st.binary(max_size=40))
 )
