@@ -70,14 +70,13 @@ def up(rack: Rack, progress: Progress) -> bool:
     folder = RackFolder.of(rack.rack)
     folder.path.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _held(folder):
-        if _daemon_pid(folder) is not None:
-            _require_same_file(rack, folder)
+        if _runs(rack, folder):
             return False
         _end_leftovers(folder, progress)
         credentials.ensure(rack, folder)
         try:
             _start(rack, folder, progress)
-        except LabFault:
+        except BaseException:  # also when interrupted: nobody else would know that this rack is half up
             _end_leftovers(folder, progress)
             raise
     return True
@@ -194,12 +193,22 @@ def _holder(stream: BinaryIO) -> int | None:
     return None
 
 
-def _require_same_file(rack: Rack, folder: RackFolder) -> None:
-    if request(rack, {"do": "status"})["rack"] != digest(rack.file):
+def _runs(rack: Rack, folder: RackFolder) -> bool:
+    """Whether a daemon has the rack, from this very version of its file."""
+    if _daemon_pid(folder) is None:
+        return False
+    try:
+        running = request(rack, {"do": "status"})["rack"]
+    except LabFault:
+        if _daemon_pid(folder) is None:  # it was just ending
+            return False
+        raise
+    if running != digest(rack.file):
         raise ConfigError(
             f"the virtual rack {rack.rack} is up from another version of {rack.file}",
             next_step="take it down first: `lab rack down`",
         )
+    return True
 
 
 def _end_leftovers(folder: RackFolder, progress: Progress) -> None:
@@ -221,19 +230,28 @@ def _start(rack: Rack, folder: RackFolder, progress: Progress) -> None:
             )
     finally:
         os.close(writing)
+    try:
+        with os.fdopen(reading, "rb", buffering=0) as channel:
+            _await_ready(rack, folder, channel, progress)
+    except BaseException:
+        daemon.terminate()
+        try:
+            daemon.wait(timeout=DOWN_SECONDS)
+        except subprocess.TimeoutExpired:
+            daemon.kill()
+        raise
+
+
+def _await_ready(rack: Rack, folder: RackFolder, channel: FileIO, progress: Progress) -> None:
     deadline = Deadline.after(UP_SECONDS, f"the virtual rack {rack.rack} to come up")
-    with os.fdopen(reading, "rb", buffering=0) as channel:
-        for line in _lines(channel, deadline):
-            message = json.loads(line)
-            if "progress" in message:
-                progress(f"virtual rack {rack.rack}: {message['progress']}")
-            elif "fault" in message:
-                daemon.wait(timeout=DOWN_SECONDS)
-                raise _rebuilt(message["fault"])
-            else:
-                return
-    daemon.kill()
-    daemon.wait(timeout=DOWN_SECONDS)
+    for line in _lines(channel, deadline):
+        message = json.loads(line)
+        if "progress" in message:
+            progress(f"virtual rack {rack.rack}: {message['progress']}")
+        elif "fault" in message:
+            raise _rebuilt(message["fault"])
+        else:
+            return
     raise LabFault(
         f"the daemon of the virtual rack {rack.rack} did not come up",
         tried=f"waited for it up to {UP_SECONDS:.0f} s",

@@ -33,7 +33,12 @@ def test_probe_guest_runs_and_is_believed_only_with_virtualization(monkeypatch: 
 def test_accelerator_is_cached_for_this_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     asked: list[str] = []
-    monkeypatch.setattr(accel, "probe", lambda kind: bool(asked.append(kind)))
+
+    def probe(kind: str) -> bool:
+        asked.append(kind)
+        return False
+
+    monkeypatch.setattr(accel, "probe", probe)
     assert (accel.choose(), accel.choose()) == ("tcg", "tcg")
     assert asked == ["kvm"]
 

@@ -229,3 +229,15 @@ def test_runs_without_root(tmp_path: Path) -> None:
         assert "\non\n" in done.stdout
     finally:
         shutil.rmtree(place)
+
+
+def test_an_interrupted_up_leaves_nothing(tmp_path: Path, own_state: Path) -> None:
+    rack = write_rack(tmp_path, server("s1"))
+
+    def interrupt(_: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        control.up(rack, interrupt)
+    assert not control.status(rack)[0].answering
+    assert leftovers.find(RackFolder.of(rack.rack)) == []
