@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr
 
 from lab import paths
 from lab.errors import UnknownName
-from lab.rack.model import Name, Size, Strict
+from lab.rack.model import Size, Strict
 from lab.strict_yaml import load_model
 
 

@@ -178,7 +178,7 @@ class Kvm:
                 _make_pipes(guest)
                 guest.record(
                     f"{_qemu(guest, memory=256)} -kernel {kernel} -initrd {initrd} "
-                    f"-append 'console=ttyS0 panic=5 lab.name={name}' "
+                    f"-append 'console=ttyS0 loglevel=4 panic=5 lab.name={name}' "
                     "-chardev stdio,id=console,signal=off -serial chardev:console"
                 )
                 status = parse_qmp(ask(guest, "query-status"))
