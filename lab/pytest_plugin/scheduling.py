@@ -16,7 +16,7 @@ from xdist.scheduler import LoadScopeScheduling
 from lab.selection import Target
 
 
-class ByServer(LoadScopeScheduling):
+class ByServer(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
     """Hands out the tests of a server as a whole; a test about none goes anywhere."""
 
     def __init__(self, config: pytest.Config, log: Any, targets: Sequence[Target]) -> None:

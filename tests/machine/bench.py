@@ -29,7 +29,7 @@ from lab.release import Release, load_release
 from lab.run import Run
 from tests.machine.scripted import ScriptedServer
 
-XEN, KVM = "xen-4.17-debian12", "kvm-debian12"
+XEN = "xen-4.17-debian12"
 RACK = """
 rack: bench
 controller: {media_address: 127.0.0.1}
@@ -170,9 +170,9 @@ class Bench:
         entry = next(each for each in self.rack.servers if each.name == server)
         return Machine.take(run or self.run(f"run-{number}"), self.rack, entry)
 
-    def release(self, name: str = XEN, **stages: int) -> Release:
-        """A release with other time limits."""
-        found = _release(name)
+    def release(self, **stages: int) -> Release:
+        """The Xen release, with other time limits."""
+        found = _release(XEN)
         fresh = found.model_copy(update={"stages": found.stages.model_copy(update=stages)})
         fresh._name, fresh._digest = found.name, found.digest
         return fresh

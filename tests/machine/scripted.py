@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from lab.bmc.api import (
     Answer,
@@ -269,9 +268,6 @@ def interrupt_at(order: str, nth: int) -> Callable[[str], None]:
                 time.sleep(1)  # the interpreter raises within these; never slept to the end
 
     return hook
-
-
-When = Literal["before", "after"]
 
 
 def _personalised(overlay: bytes) -> InstalledDisk:

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from lab import paths
+from lab.errors import ServerBusy
 from lab.machine import lease
 from lab.machine.credentials import Phase, installs_of, latest
 from lab.machine.edges import State
@@ -150,7 +151,7 @@ def test_interrupted_while_the_machine_is_taken_leaves_no_lease(bench: Bench) ->
 
 def test_a_second_run_is_refused_while_the_first_holds_the_server(bench: Bench) -> None:
     machine = bench.take()
-    with pytest.raises(lease.ServerBusy) as busy:
+    with pytest.raises(ServerBusy) as busy:
         bench.take()
     assert busy.value.exit_code == 14
     assert bench.servers["s1"].opened == 1  # its BMC was not even asked

@@ -128,9 +128,9 @@ def other_release_file(bench: Bench) -> None:
     bench.release = changed  # type: ignore[method-assign,assignment]
 
 
-def changed(name: str = XEN, **_: int) -> object:
-    release = load_release(name).model_copy()
-    release._name, release._digest = name, "f" * 64
+def changed(**_: int) -> object:
+    release = load_release(XEN).model_copy()
+    release._name, release._digest = XEN, "f" * 64
     return release
 
 

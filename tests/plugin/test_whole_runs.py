@@ -34,7 +34,8 @@ NOT_FOUND = [*DEPLOY[:3], "lab-deploy: refused: no disk with serial D1"]
 TWICE = [*DEPLOY[:3], "lab-deploy: refused: 2 disks with serial D1"]
 WRONG_DIGEST = [*DEPLOY[:5], "lab-deploy: failed: digest: the image arrived as 0123, not abab"]
 NO_BOOT = ["Booting from Hard Disk...", "Boot failed: not a bootable disk"]
-PARALLEL = pytest.mark.parametrize("parallel", [(), ("-n", "auto")], ids=["one process", "xdist"])
+ALONE = pytest.param((), id="one process")
+XDIST = pytest.param(("-n", "auto"), id="xdist")
 
 
 def arguments(project: Project) -> list[str]:
@@ -68,7 +69,7 @@ def test_with_xdist_each_server_belongs_to_one_worker(project: Project) -> None:
     assert "given back clean" in ended.said
 
 
-@PARALLEL
+@pytest.mark.parametrize("parallel", [pytest.param((), id="one process", marks=pytest.mark.nightly), XDIST])
 def test_a_broken_server_does_not_stop_the_other(project: Project, parallel: tuple[str, ...]) -> None:
     ended = run(project, *parallel, s1={"boot": NO_BOOT})
     assert ended.code == 43, ended.said
@@ -91,11 +92,15 @@ def test_a_broken_server_does_not_stop_the_other(project: Project, parallel: tup
 @pytest.mark.parametrize(
     ("installer", "code", "kind", "says"),
     [
-        (NOT_FOUND, 41, "DiskNotFound", "no disk with serial D1"),
-        (TWICE, 42, "DiskAmbiguous", "2 disks with serial D1"),
-        (WRONG_DIGEST, 40, "InstallFailure", "digest"),
+        pytest.param(NOT_FOUND, 41, "DiskNotFound", "no disk with serial D1", id="disk not found"),
+        # What tells these apart is tried in tests/machine; a whole run of each takes seconds.
+        pytest.param(
+            TWICE, 42, "DiskAmbiguous", "2 disks with serial D1", id="found twice", marks=pytest.mark.nightly
+        ),
+        pytest.param(
+            WRONG_DIGEST, 40, "InstallFailure", "digest", id="checksum wrong", marks=pytest.mark.nightly
+        ),
     ],
-    ids=["disk not found", "disk found twice", "checksum wrong"],
 )
 def test_what_the_deploy_ram_os_refuses_reaches_report_and_exit_code(
     project: Project, installer: list[str], code: int, kind: str, says: str
@@ -111,7 +116,9 @@ def test_what_the_deploy_ram_os_refuses_reaches_report_and_exit_code(
     assert leases_left() == []
 
 
-@PARALLEL
+@pytest.mark.parametrize(
+    "parallel", [ALONE, pytest.param(("-n", "auto"), id="xdist", marks=pytest.mark.nightly)]
+)
 def test_ctrl_c_gives_the_server_back_and_the_next_run_says_what_it_found(
     project: Project, parallel: tuple[str, ...]
 ) -> None:
