@@ -18,7 +18,7 @@ from lab.media.image_tools import link_or_copy, run
 
 _SERIAL = """serial --unit=0 --speed=115200 --word=8 --parity=no --stop=1
 terminal_input serial console
-terminal_output serial console
+terminal_output serial
 """
 _SECRET_PREFIX = "lab."  # noqa: S105 (the names of arguments, no secret)
 VOLUME = "LAB_DEPLOY"
