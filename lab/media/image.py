@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.errors import MissingMedia
+from lab.errors import ChecksumMismatch, MissingMedia
 from lab.media import debian, disk_layout, image_root, image_tools
 from lab.media.debian import Archive
 from lab.media.image_root import recipe_folder
@@ -40,6 +40,21 @@ class Image:
     compressed_size: int
     raw_size: int
     packages: Path
+
+    def verify(self) -> None:
+        """Read the file once and compare it with its digest, before any server is touched.
+
+        Raises:
+            ChecksumMismatch: it is not what was built.
+        """
+        found = image_tools.blake2b(self.path)
+        if found != self.digest:
+            raise ChecksumMismatch(
+                f"the cached image {self.path} is not what was built: its digest is {found[:16]}…, "
+                f"not {self.digest[:16]}…",
+                tried="read it whole, BLAKE2b",
+                next_step=f"remove the folder {self.path.parent}; the next run builds it anew",
+            )
 
 
 def image_key(release: Release, resolved: tuple[debian.Package, ...]) -> str:

@@ -83,12 +83,14 @@ class Installation:
 
         Raises:
             MissingMedia: media cannot be built.
+            ChecksumMismatch: the cached image is damaged.
             ConfigError: the rack's addresses cannot be served on.
         """
         from lab.media.deploy import build_deploy
         from lab.media.image import build_image
 
         image = build_image(self.release, self._progress)
+        image.verify()
         self._files = build_deploy(self._progress)
         stamp = Stamp(
             rack=self.rack.rack,

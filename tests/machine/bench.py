@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import tempfile
 import threading
 import time
@@ -97,8 +98,7 @@ class Bench:
         self.rack = _rack()
         self.servers = {"s1": ScriptedServer(), "s2": ScriptedServer(has_media=False)}
         self.open_installs: list[Installation] = []
-        self.image = Image(folder / "image", "ab" * 64, 5, 2**20, folder / "packages")
-        self.image.path.write_bytes(b"image")
+        self.image = self.image_of(b"image")
         self._threads = set(threading.enumerate())
         self._shells: list[ScriptedShell] = []
         self._patch(patch)
@@ -159,6 +159,13 @@ class Bench:
         patch.setattr("lab.media.pxe.pxe", pxe)
         patch.setattr(Installation, "open", noted_open)
         patch.setattr(Installation, "close", noted_close)
+
+    def image_of(self, content: bytes) -> Image:
+        """A stand-in image with this content; what is built from now on, once it is put into `image`."""
+        file = self.folder / "image"
+        file.write_bytes(content)
+        digest = hashlib.blake2b(content).hexdigest()
+        return Image(file, digest, len(content), 2**20, self.folder / "packages")
 
     def run(self, name: str = "run-1") -> Run:
         """A run of the lab with this name."""

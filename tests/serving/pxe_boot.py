@@ -6,13 +6,13 @@ The deploy RAM OS is real, the server has no disk: so it must come up, fetch its
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from lab.deadline import Deadline
@@ -76,7 +76,7 @@ def boot(firmware: str, lease_range: bool, scratch: Path) -> dict[str, Any]:
     rack = bench(scratch, controller, firmware)
     nothing = scratch / "image"
     nothing.write_bytes(b"")
-    built = SimpleNamespace(path=nothing, digest="0" * 128, compressed_size=0, raw_size=1)
+    built = image.Image(nothing, hashlib.blake2b(b"").hexdigest(), 0, 1, scratch / "packages.tsv")
     setattr(image, "build_image", lambda release, progress: built)  # noqa: B010 - a stand-in, hence untyped
     seen: dict[str, Any] = {"said": [], "failure": None}
     with contextlib.ExitStack() as stack:

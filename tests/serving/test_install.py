@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import signal
@@ -19,12 +20,13 @@ import pytest
 
 from lab import paths
 from lab.deadline import Deadline
-from lab.errors import ConfigError, InstallFailure, NoErasableDisk
+from lab.errors import ChecksumMismatch, ConfigError, InstallFailure, NoErasableDisk
 from lab.machine import credentials as store
 from lab.machine.credentials import Phase, Stamp
 from lab.media import deploy as deploy_module
 from lab.media import image as image_module
 from lab.media import iso as iso_module
+from lab.media.image import Image
 from lab.media.install import Installation, as_shell, overlay, settings
 from lab.rack.model import Disk, Rack, Server
 from lab.release import Release, load_release
@@ -32,7 +34,7 @@ from tests.serving.rack_on_loopback import MAC, bench
 from tests.serving.test_service import ask
 
 IMAGE = b"whole disk"
-DIGEST = "5" * 128
+DIGEST = hashlib.blake2b(IMAGE).hexdigest()
 
 
 @dataclass
@@ -54,9 +56,7 @@ def media(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Media:
     made.folder.mkdir()
     for name, content in (("image", IMAGE), ("kernel", b"kernel"), ("initrd", b"initrd")):
         (made.folder / name).write_bytes(content)
-    image = SimpleNamespace(
-        path=made.folder / "image", digest=DIGEST, compressed_size=len(IMAGE), raw_size=4096
-    )
+    image = Image(made.folder / "image", DIGEST, len(IMAGE), 4096, made.folder / "packages.tsv")
     files = SimpleNamespace(kernel=made.folder / "kernel", initrd=made.folder / "initrd", digest="d")
 
     def write_iso(files: object, kernel_arguments: str, out: Path) -> None:
@@ -191,6 +191,18 @@ def test_an_install_that_broke_off_while_writing_is_remembered(
     assert (found.stamp, found.phase) == (installation.stamp, Phase.WRITING)
 
 
+def test_a_damaged_image_is_refused_before_anything_is_served(
+    tmp_path: Path, release: Release, media: Media
+) -> None:
+    rack = bench(tmp_path)
+    (media.folder / "image").write_bytes(b"whole dusk")
+    with pytest.raises(ChecksumMismatch) as error:
+        Installation(rack, rack.servers[0], release).open()
+    assert error.value.exit_code == 21
+    assert "remove the folder" in error.value.next_step
+    assert store.installs_of(rack.rack, rack.servers[0].name) == []
+
+
 @pytest.mark.parametrize(("serial", "digest"), [("D2", DIGEST), ("D1", "6" * 128), ("", "")])
 def test_done_with_another_disk_or_image_is_not_done(
     installation: Installation, serial: str, digest: str
@@ -248,7 +260,7 @@ def test_a_server_reaches_the_install_address_and_a_bmc_the_media_address(
 
 
 _INTERRUPTED = """
-import sys, threading, time
+import hashlib, sys, threading, time
 from pathlib import Path
 from types import SimpleNamespace
 from lab.deadline import Deadline
@@ -264,7 +276,7 @@ def here(name):
         time.sleep(30)
 (folder / "f").write_bytes(b"f")
 file = folder / "f"
-built = SimpleNamespace(path=file, digest="0", compressed_size=1, raw_size=1)
+built = image.Image(file, hashlib.blake2b(b"f").hexdigest(), 1, 1, folder / "packages.tsv")
 image.build_image = lambda r, p: here("image") or built
 deploy.build_deploy = lambda p: here("deploy") or SimpleNamespace(kernel=file, initrd=file)
 def make(files, arguments, out):
