@@ -11,10 +11,10 @@ version=${xen#xen-}
 config=$tree/boot/grub/grub.cfg
 sed -i -e "s/KERNEL_VERSION/$kernel/g" -e "s/XEN_FILE/$xen/g" -e "s/XEN_VERSION/${version%.gz}/g" "$config"
 
-# BIOS: one core with all that grub.cfg uses. UEFI: the signed GRUB brings its own, except multiboot2.
+# BIOS: one core with all that grub.cfg uses (gzio: Xen comes gzipped). UEFI: the signed GRUB brings its own, except multiboot2.
 mkdir -p "$tree/boot/grub/i386-pc" "$tree/boot/grub/x86_64-efi" "$tree/boot/efi"
 inside grub-mkimage -O i386-pc -d /usr/lib/grub/i386-pc -p '(,gpt3)/boot/grub' -o /boot/grub/i386-pc/core.img \
-	biosdisk part_gpt ext2 normal configfile test echo regexp search serial terminal linux multiboot2 all_video reboot halt
+	biosdisk part_gpt ext2 gzio normal configfile test echo regexp search serial terminal linux multiboot2 all_video reboot halt
 cp "$tree/usr/lib/grub/i386-pc/boot.img" "$tree/boot/grub/i386-pc/"
 cp "$tree"/usr/lib/grub/x86_64-efi/*.mod "$tree"/usr/lib/grub/x86_64-efi/*.lst "$tree/boot/grub/x86_64-efi/"
 
