@@ -2,8 +2,8 @@
 
 QEMU's user networking takes a connection before its guest listens, and a packet sent while a server boots is
 simply lost: one attempt at a time would sit in a dead connection at the moment the server comes up. So a new
-attempt starts every second beside the ones still silent, and a quarter of a second after one was refused;
-whichever is heard first is kept. No more than that, because an emulated server pays dearly for each.
+attempt starts every two seconds beside the ones still silent, and a quarter of a second after one was
+refused; whichever is heard first is kept. No more than that, because an emulated server pays dearly for each.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from lab.deadline import Deadline
 
 _AFTER_REFUSAL_S = 0.25
-_BESIDE_SILENCE_S = 1.0
+_BESIDE_SILENCE_S = 2.0
 _LIVES_S = 10.0
 _LOOKS_EVERY_S = 0.5
 _UNANSWERED_MS = 30_000

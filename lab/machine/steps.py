@@ -136,8 +136,11 @@ def watch_boot(machine: Machine) -> str:
             position = match.end
             machine.boot.passed(machine, match)
 
-    # SSH often answers before the last milestone, the login prompt, is drawn.
+    # SSH often answers before the last milestone, the login prompt, is drawn. Knocking earlier would cost
+    # time: QEMU's user networking keeps each attempt and delivers them all once the guest listens.
     pass_by(kind.boot_milestones[:-1])
+    signs = [pattern("ssh-started"), pattern(kind.boot_milestones[-1])]
+    _expect(machine, signs, limit, failures, BootFailure, since=position)
     ready = Deadline.after(release.stages.ready, "the first authenticated SSH command")
     host = log_in(machine, ready, position)
     machine.adopt(host)

@@ -108,12 +108,11 @@ def root_file_system(
         "--dpkgopt=force-unsafe-io",
         f"--include={','.join(packages)}",
         "--skip=download/empty",
-        '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
-        f"--setup-hook=sync-in {debs} /var/cache/apt/archives",
-        f"--essential-hook=tar-in {work / 'overlay.tar'} /",
+        # Plain commands: of mmdebstrap's own copying hooks, one failed now and then while two builds ran.
+        f'--setup-hook=mkdir -p "$1/var/cache/apt/archives" && cp {debs}/*.deb "$1/var/cache/apt/archives"',
+        f'--essential-hook=tar -x -f {work / "overlay.tar"} -C "$1"',
         f"--customize-hook={work / 'finish.sh'}",
-        f"--customize-hook=download /lab-packages.tsv {listing}",
-        '--customize-hook=rm "$1/lab-packages.tsv"',
+        f'--customize-hook=mv "$1/lab-packages.tsv" {work / "packages.tsv"}',
         *[release.image.suite, "-", str(work / "sources.list")],
     ]
     pack = ["sh", str(work / "root_fs.sh")]
@@ -129,6 +128,7 @@ def root_file_system(
     }
     with root.open("wb") as output:
         _pipe(install, pack, output, tool_environment(env), heartbeat)
+    shutil.copyfile(work / "packages.tsv", listing)
 
 
 def _pipe(

@@ -34,6 +34,7 @@ MILESTONES = [
     "xen-dom0-console",
     "linux-banner",
     "systemd-welcome",
+    "ssh-started",
     "login-prompt",
 ]
 
