@@ -9,10 +9,21 @@ from typing import TYPE_CHECKING, Literal
 from lab.console.api import Match, Position
 from lab.console.catalogue import patterns
 from lab.console.timeline import boot_spans
+from lab.errors import BootFailure
 from lab.measure.model import Mark
 
 if TYPE_CHECKING:
     from lab.machine.machine import Machine
+
+
+def restarts(machine: Machine, tried: str) -> BootFailure:
+    """What it means when a system that should come up restarts instead."""
+    return BootFailure(
+        "it restarts by itself instead of coming up",
+        server=machine.server.name,
+        tried=tried,
+        next_step="read the serial log before the restart",
+    )
 
 
 @dataclass

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from lab.console.api import NotSeen
 from lab.console.catalogue import pattern, patterns
 from lab.errors import BootFailure, LabFault
+from lab.machine.boot import restarts
 from lab.machine.credentials import STAMP_PATH, Credentials, Stamp
 from lab.ssh import Ssh
 
@@ -74,12 +75,7 @@ def _connect_watching(machine: Machine, shell: Ssh, deadline: Deadline, since: P
                         failures=watched,
                         since=since,
                     )
-                    raise BootFailure(
-                        "it restarts by itself instead of coming up",
-                        server=machine.server.name,
-                        tried=deadline.why,
-                        next_step="read the serial log before the restart",
-                    )
+                    raise restarts(machine, deadline.why)
         except BaseException:
             shell.close()
             raise

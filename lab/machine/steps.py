@@ -9,7 +9,7 @@ from lab.bmc.api import Answer, BootDevice, PowerAction
 from lab.console.api import Match, NotSeen, Pattern, Position
 from lab.deadline import Deadline
 from lab.errors import BootFailure, ConfigError, HypervisorFailure, InstallFailure, LabError, LabFault
-from lab.machine.boot import Boot
+from lab.machine.boot import Boot, restarts
 
 if TYPE_CHECKING:
     from lab.machine.machine import Machine
@@ -139,8 +139,9 @@ def watch_boot(machine: Machine) -> str:
     # SSH often answers before the last milestone, the login prompt, is drawn. Knocking earlier would cost
     # time: QEMU's user networking keeps each attempt and delivers them all once the guest listens.
     pass_by(kind.boot_milestones[:-1])
-    signs = [pattern("ssh-started"), pattern(kind.boot_milestones[-1])]
-    _expect(machine, signs, limit, failures, BootFailure, since=position)
+    signs = [pattern(name) for name in ("ssh-started", kind.boot_milestones[-1], "restarting")]
+    if _expect(machine, signs, limit, failures, BootFailure, since=position).pattern.name == "restarting":
+        raise restarts(machine, limit.why)
     ready = Deadline.after(release.stages.ready, "the first authenticated SSH command")
     host = log_in(machine, ready, position)
     machine.adopt(host)

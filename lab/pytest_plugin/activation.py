@@ -54,6 +54,8 @@ def configure(config: pytest.Config) -> None:
     if not touches(config):
         return
     if is_worker(config):
+        # Under pytest 9 a worker does not inherit what the controller's options were changed to.
+        config.option.allure_report_dir = config.workerinput["lab_allure"]  # type: ignore[attr-defined]
         return
     from lab.report.rundir import RunFolder
 
@@ -73,6 +75,7 @@ def brief_worker(node: Any) -> None:
     if session is not None:
         node.workerinput["lab_folder"] = str(session.run.folder)
         node.workerinput["lab_zero"] = session.run.zero
+        node.workerinput["lab_allure"] = node.config.option.allure_report_dir
 
 
 def refuse(config: pytest.Config) -> int | None:

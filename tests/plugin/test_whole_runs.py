@@ -67,6 +67,8 @@ def test_with_xdist_each_server_belongs_to_one_worker(project: Project) -> None:
         assert log.count("lab-deploy: booted") == 1  # installed once, although two tests asked
     assert leases_left() == []
     assert "given back clean" in ended.said
+    results = list((ended.runs[-1] / "allure-results").glob("*-result.json"))
+    assert len(results) == len(ended.cases)
 
 
 @pytest.mark.parametrize("parallel", [pytest.param((), id="one process", marks=pytest.mark.nightly), XDIST])

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 
 import pytest
 
 from lab.bmc.api import BootDevice
+from lab.deadline import Deadline
 from lab.virtual import control
 from tests.virtual.rackfile import Ipmitool, TinyRack
 from tests.virtual.sol_terminal import Sol
@@ -53,8 +56,18 @@ def test_boot_device_reaches_the_chassis(
     assert tiny.status("i1").boot_override is device
 
 
+def said_in_time(ask: Callable[[], str], words: str) -> str:
+    """What `ask` answers once `words` are in it; ipmi_sim takes in its readings only once a second."""
+    deadline = Deadline.after(10, f"ipmi_sim to say {words}")
+    answer = ask()
+    while words not in answer and not deadline.passed:
+        time.sleep(0.2)
+        answer = ask()
+    return answer
+
+
 def test_sensors_and_fru_are_readable(tiny: TinyRack, ipmitool: Ipmitool) -> None:
-    sensors = ipmitool("i1", "sensor").stdout
+    sensors = said_in_time(lambda: ipmitool("i1", "sensor").stdout, "1200.000")
     assert "FAN1             | 1200.000   | RPM" in sensors
     assert "12.033     | Volts" in sensors
     fru = ipmitool("i1", "fru", "print").stdout
@@ -65,11 +78,7 @@ def test_sensors_and_fru_are_readable(tiny: TinyRack, ipmitool: Ipmitool) -> Non
 def test_a_sensor_that_crosses_its_limit_is_in_the_event_log(tiny: TinyRack, ipmitool: Ipmitool) -> None:
     assert ipmitool("i1", "sel", "clear").returncode == 0
     control.request(tiny.rack, {"do": "sensor", "server": "i1", "sensor": "Inlet Temp", "raw": 47})
-    entries = ""
-    for _ in range(20):
-        entries = ipmitool("i1", "sel", "elist").stdout
-        if "Inlet Temp" in entries and "critical going high" in entries:
-            break
+    entries = said_in_time(lambda: ipmitool("i1", "sel", "elist").stdout, "Upper Critical going high")
     assert "Upper Critical going high" in entries
     control.request(tiny.rack, {"do": "sensor", "server": "i1", "sensor": "Inlet Temp", "raw": 22})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import requests
 import sushy
 
 from lab.bmc.api import BootDevice
+from lab.deadline import Deadline
 from lab.virtual import control
 from lab.virtual.redfish.sessions import SESSION_LIMIT
 from tests.virtual.rackfile import Ipmitool, TinyRack
@@ -316,9 +318,9 @@ def test_sessions_end_by_delete_and_are_limited(client: Untyped, url: str, tiny:
 def test_event_log_is_the_one_that_ipmi_shows(client: Untyped, tiny: TinyRack, ipmitool: Ipmitool) -> None:
     log = "/redfish/v1/Managers/1/LogServices/Sel"
     control.request(tiny.rack, {"do": "sensor", "server": "r1", "sensor": "CPU Temp", "raw": 91})
-    for _ in range(30):
-        if "CPU Temp" in ipmitool("r1", "sel", "elist").stdout:
-            break
+    deadline = Deadline.after(10, "ipmi_sim to take in the reading")
+    while "CPU Temp" not in ipmitool("r1", "sel", "elist").stdout and not deadline.passed:
+        time.sleep(0.2)
     entries = client.get(f"{log}/Entries").dict["Members"]
     assert any("CPU Temp" in entry["Message"] and entry["Severity"] == "Critical" for entry in entries)
     assert client.get(entries[0]["@odata.id"]).dict["EntryType"] == "SEL"
