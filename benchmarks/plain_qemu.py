@@ -28,7 +28,7 @@ from lab.media.iso import deploy_iso
 from lab.rack.model import Server
 from lab.virtual import accel
 
-_PROMPT = re.compile(rb"# $")
+_PROMPT = re.compile(rb"Run /bin/sh as init process")
 _SHELL_S, _WRITE_S, _BOOT_S = 180.0, 600.0, 400.0
 _OVMF = "/usr/share/OVMF/OVMF_{}_4M.fd"
 _DISK_NODE = {"nvme": ("nvme0n1", "nvme0n1p3"), "ahci": ("sda", "sda3")}
@@ -77,11 +77,11 @@ class _Serial:
         self._text = b""
 
     def type(self, line: str) -> None:
-        """Type a line and wait for the next prompt."""
+        """Type a line and wait until it is done; kernel messages may come between, so a word says so."""
         if self._process.stdin is not None:
-            self._process.stdin.write(line.encode() + b"\n")
+            self._process.stdin.write(line.encode() + b"\necho do''ne\n")
             self._process.stdin.flush()
-        self.until(re.compile(rb"\n[^\n]*# $"), _WRITE_S)
+        self.until(re.compile(rb"\ndone\r?\n"), _WRITE_S)
 
 
 def run(server: Server, image: Image, deploy: DeployFiles, credentials: Credentials, folder: Path) -> Floor:
@@ -122,6 +122,7 @@ def _install(server: Server, folder: Path, port: int, url: str, disk: str, root:
         try:
             serial = _Serial(qemu)
             serial.until(_PROMPT, _SHELL_S)
+            serial.type("")
             at_shell = time.monotonic()
             serial.type("export PATH=/sbin:/bin; . /lib/lab/network.sh; mkdir -p /run /mnt")
             serial.type("mount -t devtmpfs none /dev; mount -t proc none /proc; mount -t sysfs none /sys")
