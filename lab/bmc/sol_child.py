@@ -19,12 +19,15 @@ from dataclasses import dataclass
 
 from lab.bmc.ipmi_session import STUMBLES, failure_kind
 from lab.bmc.sol_frames import LARGEST, Kind, frame
-from lab.bmc.sol_session import TAKEN, SolSession
+from lab.bmc.sol_session import HELD, TAKEN, SolSession
 
 OPEN_S = 8.0
 """Seconds to log in and activate."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 2.0
 """Back-off between attempts to get the console back."""
+TAKEN_WAIT_S = 2.0
+"""Seconds before a console that was taken from us is asked for again: its taker frees it first, then
+activates it, and must not find us in between."""
 FORGETTING_BMC_S = 600.0
 """Seconds without a BMC after which the console is lost for good."""
 _PUMP_S = 0.05
@@ -53,21 +56,26 @@ class Holder:
         self._parent = os.getppid()
         self._was_open = False
         self._force = True
+        self._freed_another = False
 
     def run(self) -> int:
         """Hold the console until the parent leaves; the exit status."""
         down_since: float | None = None
         wait = FIRST_WAIT_S
+        asking_until = time.monotonic() + OPEN_S
         while True:
             session, why = self._open()
             if session is not None:
-                self._announce(session, down_since)
-                down_since, wait = None, FIRST_WAIT_S
+                self._announce(down_since)
+                down_since = None
                 why = self._hold(session)
                 # Our own orphan may be freed again; somebody who took the console from us may keep it.
                 self._force = why != TAKEN
+                wait = FIRST_WAIT_S if self._force else TAKEN_WAIT_S
                 self._tell(Kind.EVENT, f"gap: console lost ({why}); connecting again")
                 down_since = time.monotonic()
+            elif not self._was_open and why == HELD and time.monotonic() < asking_until:
+                self._force = False  # freed once; whoever has it now is only waited for
             elif not self._was_open:
                 self._tell(Kind.FAILED, f"{failure_kind(why)} {why}")
                 return 1
@@ -98,6 +106,7 @@ class Holder:
                 self._check_parent()
         except STUMBLES as problem:
             return None, f"{type(problem).__name__}: {problem}"
+        self._freed_another |= session.freed_another
         if session.connected and session.lost is None:
             return session, ""
         return None, session.lost or "no answer to IPMI over UDP"
@@ -124,8 +133,9 @@ class Holder:
                 session.pump(_PUMP_S)
             session.release()
 
-    def _announce(self, session: SolSession, down_since: float | None) -> None:
-        if session.freed_another:
+    def _announce(self, down_since: float | None) -> None:
+        if self._freed_another:
+            self._freed_another = False
             self._tell(Kind.EVENT, "the console was held by another client, whose session was ended")
         if down_since is not None:
             self._tell(Kind.EVENT, f"console back after {time.monotonic() - down_since:.1f} s")

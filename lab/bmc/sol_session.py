@@ -17,6 +17,8 @@ from pyghmi.ipmi.private.session import Session
 PIECE = 16
 """Bytes per packet of input: more upsets ipmi_sim, and the least that a BMC must take is 16."""
 TAKEN = "another client took it, or the BMC deactivated it"
+HELD = "SOL Session active for another client"
+"""What pyghmi says when the payload is still another client's after it was freed once."""
 RESEND_S = 1.0
 RESENDS = 5
 ALIVE_EVERY_S = 1.5
@@ -152,7 +154,7 @@ class SolSession(Console):  # type: ignore[misc]  # pyghmi is untyped
         if status & _OVERRUN:
             self._event("gap: the BMC's buffer overran; output was lost")
         if status & _DEACTIVATED:
-            self._lose("the BMC deactivated the session")
+            self._lose(TAKEN)
             return
         if acknowledged and acknowledged == self._sent_seq and self._sent:
             self._acknowledge(accepted, status)
