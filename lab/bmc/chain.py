@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from lab.bmc.api import (
     Answer,
-    Bmc,
+    Attribute,
+    Bios,
     BootDevice,
-    FirmwareMode,
-    Inventory,
     LogEntry,
+    MediaSource,
     Power,
     PowerAction,
+    Security,
     SensorReading,
+    SessionSeen,
+    SolSettings,
 )
+from lab.bmc.bill import FirmwareMode, Inventory
+from lab.bmc.capability import Capability, Identity
+from lab.bmc.provider import Provider
 from lab.bmc.target import Unsupported
 from lab.errors import BmcRefused, BmcUnreachable
 
 _AVOID_S = 30.0
 """Seconds for which a provider that did not answer is asked last."""
 _T = TypeVar("_T")
-
-
-class Provider(Bmc, Protocol):
-    """One way to reach a BMC; any call may also raise `Unsupported`, before anything was changed."""
-
-    def connect(self) -> None:
-        """Log in unless there is a session that is alive; raises `LabFault` or one of its kinds."""
 
 
 class BmcChain:
@@ -60,17 +59,21 @@ class BmcChain:
         """Carry out one power action and wait until the state shows it."""
         return self._change(f"power {action}", lambda bmc: bmc.set_power(action, deadline_s=deadline_s))
 
-    def boot_once(self, device: BootDevice, mode: FirmwareMode) -> Answer:
+    def boot_once(self, device: BootDevice, mode: FirmwareMode, *, uri: str | None = None) -> Answer:
         """Name the device of the next boot."""
-        return self._change(f"boot once from {device}", lambda bmc: bmc.boot_once(device, mode))
+        return self._change(f"boot once from {device}", lambda bmc: bmc.boot_once(device, mode, uri=uri))
+
+    def boot_always(self, device: BootDevice, mode: FirmwareMode) -> Answer:
+        """Name the device of every boot from now on."""
+        return self._change(f"boot always from {device}", lambda bmc: bmc.boot_always(device, mode))
 
     def boot_override(self) -> BootDevice | None:
         """The override now in force."""
         return self._read("boot override", lambda bmc: bmc.boot_override())
 
-    def insert_media(self, url: str) -> Answer:
-        """Attach a CD image by URL."""
-        return self._change("insert media", lambda bmc: bmc.insert_media(url))
+    def insert_media(self, source: MediaSource) -> Answer:
+        """Attach a CD image."""
+        return self._change("insert media", lambda bmc: bmc.insert_media(source))
 
     def eject_media(self) -> Answer:
         """Detach whatever CD image is attached."""
@@ -80,6 +83,14 @@ class BmcChain:
         """URL of the attached CD image, or None."""
         return self._read("media", lambda bmc: bmc.media())
 
+    def sol(self) -> SolSettings:
+        """Whether Serial over LAN is enabled."""
+        return self._read("SOL settings", lambda bmc: bmc.sol())
+
+    def enable_sol(self) -> Answer:
+        """Enable Serial over LAN."""
+        return self._change("enable SOL", lambda bmc: bmc.enable_sol())
+
     def identify(self, on: bool) -> Answer:
         """Light or put out the identification lamp."""
         return self._change("identify", lambda bmc: bmc.identify(on))
@@ -87,6 +98,10 @@ class BmcChain:
     def sensors(self) -> list[SensorReading]:
         """Every sensor that can be read now."""
         return self._read("sensors", lambda bmc: bmc.sensors())
+
+    def power_draw(self) -> float | None:
+        """Watts the server takes now."""
+        return self._read("power draw", lambda bmc: bmc.power_draw())
 
     def event_log(self) -> list[LogEntry]:
         """The system event log, oldest first."""
@@ -99,6 +114,34 @@ class BmcChain:
     def inventory(self) -> Inventory:
         """What the server is made of."""
         return self._read("inventory", lambda bmc: bmc.inventory())
+
+    def bios(self) -> Bios:
+        """BIOS attributes."""
+        return self._read("BIOS attributes", lambda bmc: bmc.bios())
+
+    def set_bios(self, changes: Mapping[str, Attribute]) -> Answer:
+        """Ask for BIOS attributes from the next boot on."""
+        return self._change("set BIOS attributes", lambda bmc: bmc.set_bios(changes))
+
+    def security(self) -> Security:
+        """Secure Boot and TPMs."""
+        return self._read("security", lambda bmc: bmc.security())
+
+    def reset_bmc(self, *, deadline_s: float = 300.0) -> Answer:
+        """Restart the BMC itself."""
+        return self._change("reset BMC", lambda bmc: bmc.reset_bmc(deadline_s=deadline_s))
+
+    def sessions(self) -> list[SessionSeen]:
+        """Who is logged in."""
+        return self._read("sessions", lambda bmc: bmc.sessions())
+
+    def identity(self) -> Identity:
+        """Who the BMC says it is."""
+        return self._read("identity", lambda bmc: bmc.identity())
+
+    def capabilities(self) -> list[Capability]:
+        """What each provider can do; one that cannot be reached is left out (`lab.bmc.probe` names it)."""
+        return [one for provider in self._providers for one in provider.capabilities()]
 
     def clock(self) -> datetime | None:
         """The BMC's clock."""

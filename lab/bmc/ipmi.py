@@ -14,15 +14,16 @@ from lab.bmc import ipmi_decode, power
 from lab.bmc.api import (
     Answer,
     BootDevice,
-    FirmwareMode,
-    Inventory,
     LogEntry,
     Outcome,
     Power,
     PowerAction,
     SensorReading,
 )
+from lab.bmc.bill import FirmwareMode, Inventory
+from lab.bmc.capability import Capability
 from lab.bmc.ipmi_session import CompletionCode, IpmiSession, NoAnswer
+from lab.bmc.provider import Provider
 from lab.bmc.target import ALIVE_S, Account, Target, Unsupported
 from lab.deadline import Deadline
 
@@ -50,13 +51,13 @@ _FRU_PIECE = 32
 """Bytes per FRU read: ipmi_sim and small BMCs refuse the 224 that pyghmi asks for."""
 
 
-class IpmiBmc:
+class IpmiBmc(Provider):
     """A server's BMC by IPMI 2.0 over LAN."""
 
     name = "ipmi"
 
     def __init__(self, target: Target, host: str, port: int, account: Account) -> None:
-        self._target = target
+        super().__init__(target)
         self._session = IpmiSession(target, host, port, account)
 
     def connect(self) -> None:
@@ -75,7 +76,7 @@ class IpmiBmc:
         """Chassis Control (28.3), one datagram at most; then the state is read until it shows."""
         return power.carry_out(self, action, self._control, Deadline.after(deadline_s, f"power {action}"))
 
-    def boot_once(self, device: BootDevice, mode: FirmwareMode) -> Answer:
+    def boot_once(self, device: BootDevice, mode: FirmwareMode, *, uri: str | None = None) -> Answer:
         """Set System Boot Options, parameter 5 (28.12), and read it back (28.13)."""
         flags = 0 if device is BootDevice.NONE else _FLAGS_VALID | (_EFI if mode == "uefi" else 0)
         with self._words(f"boot once from {device}"):
@@ -101,18 +102,6 @@ class IpmiBmc:
         if not flags & _FLAGS_VALID:
             return None
         return next((device for device, value in _SELECTOR.items() if value == selector), None)
-
-    def insert_media(self, url: str) -> Answer:
-        """Not a thing of IPMI."""
-        raise Unsupported("virtual media over IPMI")
-
-    def eject_media(self) -> Answer:
-        """Not a thing of IPMI."""
-        raise Unsupported("virtual media over IPMI")
-
-    def media(self) -> str | None:
-        """Not a thing of IPMI."""
-        raise Unsupported("virtual media over IPMI")
 
     def identify(self, on: bool) -> Answer:
         """Chassis Identify (28.5), verified where the chassis status tells the lamp's state."""
@@ -176,6 +165,10 @@ class IpmiBmc:
         if moment is None or not -1440 < minutes < 1440:
             return moment
         return moment.replace(tzinfo=timezone(timedelta(minutes=minutes)))
+
+    def capabilities(self) -> list[Capability]:
+        """What this BMC can do by IPMI."""
+        return []
 
     def close(self) -> None:
         """Log out."""

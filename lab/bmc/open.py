@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from lab.bmc.api import Bmc, ByteStream
-from lab.bmc.chain import BmcChain, Provider
+from lab.bmc.chain import BmcChain
+from lab.bmc.provider import Provider
 from lab.bmc.target import Account, Target
 from lab.errors import ConfigError
 from lab.rack.model import Rack, Server, Tls

@@ -11,14 +11,16 @@ from lab.bmc import power, redfish_boot, redfish_read
 from lab.bmc.api import (
     Answer,
     BootDevice,
-    FirmwareMode,
-    Inventory,
     LogEntry,
+    MediaSource,
     Outcome,
     Power,
     PowerAction,
     SensorReading,
 )
+from lab.bmc.bill import FirmwareMode, Inventory
+from lab.bmc.capability import Capability
+from lab.bmc.provider import Provider
 from lab.bmc.redfish_json import Json, action, allowed, as_list, moment, text
 from lab.bmc.redfish_media import RedfishMedia
 from lab.bmc.redfish_session import NoAnswer, RedfishSession
@@ -38,7 +40,7 @@ _RESET_TYPES = {
 _NOT_HERE = {404, 405, 501}
 
 
-class RedfishBmc:
+class RedfishBmc(Provider):
     """A server's BMC by Redfish.
 
     Args:
@@ -57,7 +59,7 @@ class RedfishBmc:
         tls: Tls | Literal["none"] | None = None,
         macs: Sequence[str] = (),
     ) -> None:
-        self._target = target
+        super().__init__(target)
         self._session = RedfishSession(target, account, tls)
         self._tree = RedfishTree(self._session, target, macs)
         self._media = RedfishMedia(self._session, self._tree, target, self.name)
@@ -86,7 +88,7 @@ class RedfishBmc:
             return Answer(Outcome.VERIFIED, self.name, answer.tries, evidence)
         return answer
 
-    def boot_once(self, device: BootDevice, mode: FirmwareMode) -> Answer:
+    def boot_once(self, device: BootDevice, mode: FirmwareMode, *, uri: str | None = None) -> Answer:
         """PATCH the boot override and read it back."""
         return redfish_boot.boot_once(self._session, self._tree, self._target, device, mode, self.name)
 
@@ -94,9 +96,9 @@ class RedfishBmc:
         """The override now in force; NONE where it reads disabled."""
         return redfish_boot.override(self._tree.system)
 
-    def insert_media(self, url: str) -> Answer:
+    def insert_media(self, source: MediaSource) -> Answer:
         """Insert into the first CD drive that takes it."""
-        return self._media.insert(url)
+        return self._media.insert(source.url)
 
     def eject_media(self) -> Answer:
         """Empty every CD drive."""
@@ -160,6 +162,10 @@ class RedfishBmc:
             if (at := moment(manager.get("DateTime"))) is not None:
                 return at
         return None
+
+    def capabilities(self) -> list[Capability]:
+        """What this BMC can do by Redfish."""
+        return []
 
     def close(self) -> None:
         """Delete the session."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lab.bmc.api import Answer, BootDevice, FirmwareMode, Outcome
+from lab.bmc.api import Answer, BootDevice, Outcome
+from lab.bmc.bill import FirmwareMode
 from lab.bmc.redfish_json import Json, allowed, as_dict, link, text
 from lab.bmc.redfish_reply import Reply
 from lab.bmc.redfish_session import NoAnswer, RedfishSession
@@ -15,6 +16,7 @@ _TARGETS = {
     BootDevice.DISK: ("Hdd",),
     BootDevice.CD: ("Cd", "UsbCd"),
     BootDevice.PXE: ("Pxe",),
+    BootDevice.HTTP: ("UefiHttp",),
     BootDevice.SETUP: ("BiosSetup",),
     BootDevice.NONE: ("None",),
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from lab.bmc.api import DiskSeen, FirmwareMode, Inventory, LogEntry, SensorReading
+from lab.bmc.api import LogEntry, SensorReading
+from lab.bmc.bill import DiskSeen, FirmwareMode, Inventory, Port
 from lab.bmc.redfish_json import (
     Json,
     action,
@@ -33,7 +34,7 @@ def read_inventory(tree: RedfishTree) -> Inventory:
         model=text(system, "Model"),
         serial=text(system, "SerialNumber", "SKU"),
         firmware_mode=firmware_mode(system),
-        macs=tuple(dict.fromkeys(_macs(tree, system))),
+        ports=tuple(Port(mac) for mac in dict.fromkeys(_macs(tree, system))),
         disks=tuple({disk.serial: disk for disk in _disks(tree, system)}.values()),
         firmware=_firmware(tree, system),
     )

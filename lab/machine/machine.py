@@ -20,7 +20,8 @@ from lab.measure.model import Mark, Span
 from lab.report.attach import step
 
 if TYPE_CHECKING:
-    from lab.bmc.api import Bmc, Inventory
+    from lab.bmc.api import Bmc
+    from lab.bmc.bill import Inventory
     from lab.console.recorder import Console
     from lab.hypervisors.contract import Host
     from lab.media.install import Installation
@@ -156,7 +157,7 @@ class Machine:
 
     def inventory(self) -> Inventory:
         """What the server is made of, by its BMC; an empty inventory where the BMC cannot say."""
-        from lab.bmc.api import Inventory
+        from lab.bmc.bill import Inventory
 
         try:
             return self.bmc.inventory()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from lab.bmc.api import Answer, BootDevice, PowerAction
+from lab.bmc.api import Answer, BootDevice, MediaSource, PowerAction
 from lab.console.api import Match, NotSeen, Pattern, Position
 from lab.deadline import Deadline
 from lab.errors import BootFailure, ConfigError, HypervisorFailure, InstallFailure, LabError, LabFault
@@ -53,7 +53,7 @@ def start_installer(machine: Machine) -> str:
     )
     installation = machine.installation.open()
     if machine.server.installs_by == "virtual-media":
-        attached = machine.bmc.insert_media(installation.iso_url)
+        attached = machine.bmc.insert_media(MediaSource(installation.iso_url))
         named = machine.bmc.boot_once(BootDevice.CD, machine.server.firmware)
         evidence = f"{_said(machine, 'insert media', attached)}; {_said(machine, 'boot once from CD', named)}"
     else:

@@ -15,7 +15,7 @@ from lab.measure.reading import fields, reading, rows, unreadable
 from lab.measure.taking import Taking
 
 if TYPE_CHECKING:
-    from lab.bmc.api import Inventory
+    from lab.bmc.bill import Inventory
     from lab.hypervisors.contract import Host
 
 LSPCI = "lspci -Dvmmnnk"

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
-from lab.bmc.api import Bmc, Inventory, Opener
+from lab.bmc.api import Bmc, Opener
+from lab.bmc.bill import Inventory
 from lab.errors import ConfigError, DiskAmbiguous, DiskNotFound, LabError, LabFault, MissingSecret
 from lab.rack.load import erasable_disk
 from lab.rack.model import Disk, Rack, Server, SolConsole, Tls

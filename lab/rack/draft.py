@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from lab.bmc.api import DiskSeen, Inventory
+from lab.bmc.bill import DiskSeen, Inventory
 from lab.rack.endpoints import BmcEndpoints, TcpConsole, Tls
 from lab.rack.model import Controller, Nic, Rack, Server
 

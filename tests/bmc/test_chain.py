@@ -6,15 +6,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from lab.bmc import redfish_session
-from lab.bmc.api import Answer, BootDevice, Outcome, PowerAction
-from lab.bmc.chain import BmcChain, Provider
+from lab.bmc.api import Answer, BootDevice, MediaSource, Outcome, PowerAction
+from lab.bmc.chain import BmcChain
 from lab.bmc.ipmi import IpmiBmc
 from lab.bmc.open import host_and_port, open_bmc, open_sol
+from lab.bmc.provider import Provider
 from lab.bmc.redfish import RedfishBmc
 from lab.bmc.target import Target, Unsupported
 from lab.errors import BmcCredentials, BmcRefused, BmcUnreachable, ConfigError, MissingSecret
@@ -48,7 +49,7 @@ class Scripted:
 
 def chain(*providers: Scripted) -> BmcChain:
     """A chain of scripted providers."""
-    return BmcChain("s1", providers)
+    return BmcChain("s1", cast(list[Provider], providers))
 
 
 def fail(error: Exception) -> Callable[[], Any]:
@@ -67,7 +68,7 @@ SILENCE = HERE.unreachable("it", "silence")
 def test_the_first_able_provider_answers_and_is_named() -> None:
     first, second = Scripted("first", fail(Unsupported("no media"))), Scripted("second", lambda: DONE)
     both = chain(first, second)
-    assert both.insert_media("http://x/") is DONE
+    assert both.insert_media(MediaSource("http://x/")) is DONE
     assert both.answered == {"insert media": "second"}
 
 
@@ -109,7 +110,7 @@ def test_what_nobody_can_do_is_refused_with_each_reason() -> None:
 def test_unreachable_wins_over_unsupported() -> None:
     first = Scripted("first", lambda: DONE, connect=fail(SILENCE))
     with pytest.raises(BmcUnreachable):
-        chain(first, Scripted("second", fail(Unsupported("no")))).insert_media("http://x/")
+        chain(first, Scripted("second", fail(Unsupported("no")))).insert_media(MediaSource("http://x/"))
 
 
 def rack_of(service: Service | None, sim: ipmi_sim.Simulator | None) -> Rack:
@@ -139,7 +140,7 @@ def test_open_bmc_joins_both_faces(
     try:
         assert bmc.name == "redfish+ipmi"
         assert bmc.set_power(PowerAction.ON).provider == "redfish"
-        assert bmc.insert_media("http://127.0.0.1/a.iso").provider == "redfish"
+        assert bmc.insert_media(MediaSource("http://127.0.0.1/a.iso")).provider == "redfish"
         assert service.resources[CD]["Inserted"] is True
     finally:
         bmc.close()

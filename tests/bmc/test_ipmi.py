@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lab.bmc import ipmi_session
-from lab.bmc.api import BootDevice, Outcome, PowerAction
+from lab.bmc.api import BootDevice, MediaSource, Outcome, PowerAction
 from lab.bmc.ipmi import IpmiBmc
 from lab.bmc.target import Account, Target, Unsupported
 from lab.errors import BmcCredentials, BmcUnreachable
@@ -95,7 +95,7 @@ def test_an_action_that_the_bmc_lacks_is_unsupported(sim: Simulator, ipmi: IpmiB
     with pytest.raises(Unsupported, match="nmi"):
         ipmi.set_power(PowerAction.NMI)
     with pytest.raises(Unsupported):
-        ipmi.insert_media("http://127.0.0.1/x.iso")
+        ipmi.insert_media(MediaSource("http://127.0.0.1/x.iso"))
 
 
 def test_boot_once_arrives_and_is_called_unverifiable(sim: Simulator, ipmi: IpmiBmc) -> None:

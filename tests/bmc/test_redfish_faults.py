@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from lab.bmc import redfish_session
-from lab.bmc.api import BootDevice, Outcome, PowerAction
+from lab.bmc.api import BootDevice, MediaSource, Outcome, PowerAction
 from lab.bmc.target import Unsupported
 from lab.errors import BmcCredentials, BmcRefused, BmcUnreachable, LabError, LabFault
 from lab.rack.model import Tls
@@ -151,7 +151,7 @@ def test_etag_ladder_is_bounded(service: Service) -> None:
 def test_media_is_ejected_inserted_and_read_back(service: Service) -> None:
     service.resources[CD] |= {"Inserted": True, "Image": "http://127.0.0.1/somebody-elses.iso"}
     bmc = service.bmc()
-    assert bmc.insert_media(IMAGE).outcome is Outcome.VERIFIED
+    assert bmc.insert_media(MediaSource(IMAGE)).outcome is Outcome.VERIFIED
     assert bmc.media() == IMAGE
     order = [request.path for request in service.requests if request.method == "POST"][1:]
     assert order == [f"{CD}/Eject", f"{CD}/Insert"]
@@ -165,7 +165,7 @@ def test_media_payload_shrinks_until_the_bmc_takes_it(service: Service) -> None:
         return Answer(400, {"error": {"message": "unknown member"}}) if refused else None
 
     service.script = picky
-    answer = service.bmc().insert_media(IMAGE)
+    answer = service.bmc().insert_media(MediaSource(IMAGE))
     assert (answer.outcome, answer.tries) == (Outcome.VERIFIED, 3)
     sent = [set(body) for body in service.bodies("POST", f"{CD}/Insert")]
     assert sent == [{"Image", "Inserted", "WriteProtected"}, {"Image", "Inserted"}, {"Image"}]
@@ -175,7 +175,7 @@ def test_media_that_the_bmc_will_not_take_is_refused_in_its_words(service: Servi
     message = {"error": {"@Message.ExtendedInfo": {"Message": "Licence does not include virtual media"}}}
     service.script = lambda request: Answer(403, message) if request.path == f"{CD}/Insert" else None
     with pytest.raises(BmcRefused, match="Licence does not include"):
-        service.bmc().insert_media(IMAGE)
+        service.bmc().insert_media(MediaSource(IMAGE))
 
 
 def test_html_in_place_of_json_is_a_fault_that_quotes_it(service: Service) -> None:
@@ -287,7 +287,7 @@ def test_no_secret_reaches_a_log_or_an_error(
     service: Service, everything_logged: pytest.LogCaptureFixture
 ) -> None:
     bmc = service.bmc()
-    bmc.insert_media(IMAGE)
+    bmc.insert_media(MediaSource(IMAGE))
     bmc.set_power(PowerAction.ON)
     service.sessions.clear()
     bmc.power()

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from lab.bmc import redfish_boot
-from lab.bmc.api import BootDevice, FirmwareMode, Outcome, PowerAction
+from lab.bmc.api import BootDevice, Outcome, PowerAction
+from lab.bmc.bill import FirmwareMode
 from lab.bmc.redfish import RedfishBmc
 from lab.bmc.redfish_json import allowed, as_dict
 from lab.bmc.target import Account, Target, Unsupported

@@ -17,17 +17,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lab.bmc.api import (
-    Answer,
-    BootDevice,
-    FirmwareMode,
-    Inventory,
-    LogEntry,
-    Outcome,
-    Power,
-    PowerAction,
-    SensorReading,
-)
+from lab.bmc.api import Answer, BootDevice, LogEntry, MediaSource, Outcome, Power, PowerAction
+from lab.bmc.bill import FirmwareMode, Inventory
+from lab.bmc.capability import Capability
+from lab.bmc.provider import Provider
 from lab.errors import BmcRefused, ConsoleLost
 from lab.machine.credentials import STAMP_PATH
 
@@ -95,7 +88,7 @@ class InstalledDisk:
 
 
 @dataclass
-class ScriptedServer:
+class ScriptedServer(Provider):
     """One server; `orders` has every order to its BMC that is not a read, `sent` those that changed power.
 
     Attributes:
@@ -150,14 +143,14 @@ class ScriptedServer:
     def set_power(self, action: PowerAction, *, deadline_s: float = 60.0) -> Answer:
         return self._order(f"power {action}", lambda: self._switch(action))
 
-    def boot_once(self, device: BootDevice, mode: FirmwareMode) -> Answer:
+    def boot_once(self, device: BootDevice, mode: FirmwareMode, *, uri: str | None = None) -> Answer:
         return self._order(f"boot {device}", lambda: setattr(self, "device", device))
 
     def boot_override(self) -> BootDevice | None:
         return self.device
 
-    def insert_media(self, url: str) -> Answer:
-        return self._order("insert", lambda: self._attach(url))
+    def insert_media(self, source: MediaSource) -> Answer:
+        return self._order("insert", lambda: self._attach(source.url))
 
     def eject_media(self) -> Answer:
         return self._order("eject", lambda: self._attach(None))
@@ -168,7 +161,10 @@ class ScriptedServer:
     def identify(self, on: bool) -> Answer:
         return self._order("identify", lambda: None)
 
-    def sensors(self) -> list[SensorReading]:
+    def connect(self) -> None:
+        """Always there."""
+
+    def capabilities(self) -> list[Capability]:
         return []
 
     def event_log(self) -> list[LogEntry]:

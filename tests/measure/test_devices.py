@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab import measure
-from lab.bmc.api import Inventory
+from lab.bmc.bill import Inventory
 from lab.errors import HypervisorFailure
 from lab.hypervisors.contract import Host
 from lab.measure.disks import parse_disks

@@ -8,26 +8,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from threading import Event
 
-from lab.bmc.api import (
-    Answer,
-    BootDevice,
-    ByteStream,
-    DiskSeen,
-    FirmwareMode,
-    Inventory,
-    LogEntry,
-    Opener,
-    Power,
-    PowerAction,
-    SensorReading,
-)
+from lab.bmc.api import Answer, ByteStream, Opener, Power, PowerAction
+from lab.bmc.bill import DiskSeen, Inventory, Port
+from lab.bmc.capability import Capability
+from lab.bmc.provider import Provider
 from lab.errors import LabError
 from lab.rack.checks import Doors
 from lab.rack.model import Rack, Server
 
 
 @dataclass
-class FakeBmc:
+class FakeBmc(Provider):
     """Answers reads; every set is a failure of the test, because the preflight only reads."""
 
     inventory_seen: Inventory
@@ -54,32 +45,11 @@ class FakeBmc:
     def set_power(self, action: PowerAction, *, deadline_s: float = 60.0) -> Answer:
         raise AssertionError("the preflight only reads")
 
-    def boot_once(self, device: BootDevice, mode: FirmwareMode) -> Answer:
-        raise AssertionError("the preflight only reads")
+    def connect(self) -> None:
+        """Always there."""
 
-    def boot_override(self) -> BootDevice | None:
-        return None
-
-    def insert_media(self, url: str) -> Answer:
-        raise AssertionError("the preflight only reads")
-
-    def eject_media(self) -> Answer:
-        raise AssertionError("the preflight only reads")
-
-    def media(self) -> str | None:
-        return None
-
-    def identify(self, on: bool) -> Answer:
-        raise AssertionError("the preflight only reads")
-
-    def sensors(self) -> list[SensorReading]:
+    def capabilities(self) -> list[Capability]:
         return []
-
-    def event_log(self) -> list[LogEntry]:
-        return []
-
-    def clear_event_log(self) -> Answer:
-        raise AssertionError("the preflight only reads")
 
 
 @dataclass
@@ -146,6 +116,6 @@ def matching(server: Server) -> Inventory:
         model="F1",
         serial="F0001",
         firmware_mode=server.firmware,
-        macs=tuple(nic.mac.upper() for nic in server.nics),
+        ports=tuple(Port(nic.mac.upper()) for nic in server.nics),
         disks=tuple(DiskSeen(disk.serial or "", wwn=disk.wwn) for disk in server.disks),
     )

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lab.bmc.api import DiskSeen, FirmwareMode, Inventory
+from lab.bmc.bill import DiskSeen, FirmwareMode, Inventory, Port
 from lab.errors import ConfigError
 from lab.rack.draft import Trust, asking_rack, draft
 from lab.rack.load import load_rack
@@ -22,7 +22,7 @@ SEEN = Inventory(
     model="PowerEdge R660: #1",
     serial="ABC 1234",
     firmware_mode="uefi",
-    macs=("B0:7B:25:00:00:01", "b0:7b:25:00:00:02"),
+    ports=(Port("B0:7B:25:00:00:01"), Port("b0:7b:25:00:00:02")),
     disks=(DiskSeen("0123456789", "SAMSUNG MZ", 960 * 10**9), DiskSeen("", wwn="0x5000c500a1b2c3d4")),
 )
 
@@ -50,7 +50,7 @@ def test_a_draft_is_a_server_entry_of_a_rack_file(tmp_path: Path) -> None:
 
 def test_a_draft_marks_what_was_guessed() -> None:
     bmc = asking_rack("https://192.0.2.12", "lab", Trust()).servers[0].bmc
-    text = draft(bmc, Inventory(macs=("b0:7b:25:00:00:01",)))
+    text = draft(bmc, Inventory(ports=(Port("b0:7b:25:00:00:01"),)))
     guessed = [line.split(":")[0].strip(" -") for line in text.splitlines() if "a guess" in line]
     assert guessed == ["firmware", "ipmi", "console", "{mac"]
     assert "# 960 GB" not in text
@@ -59,7 +59,7 @@ def test_a_draft_marks_what_was_guessed() -> None:
 
 def test_two_drafts_stand_one_below_the_other(tmp_path: Path) -> None:
     bmc = asking_rack("https://192.0.2.12", "lab", Trust()).servers[0].bmc
-    other = Inventory(serial="B", macs=("02:00:00:00:00:01",))
+    other = Inventory(serial="B", ports=(Port("02:00:00:00:00:01"),))
     assert len(load(draft(bmc, SEEN) + draft(bmc, other), tmp_path).servers) == 2
 
 
@@ -76,9 +76,9 @@ inventories = st.builds(
     model=words,
     serial=words,
     firmware_mode=st.sampled_from([None, "uefi", "bios"]).map(lambda mode: mode and FirmwareModes[mode]),
-    macs=st.lists(
+    ports=st.lists(
         st.from_regex(r"([0-9A-F]{2}:){5}[0-9a-f]{2}", fullmatch=True), min_size=1, unique_by=str.lower
-    ).map(tuple),
+    ).map(lambda macs: tuple(map(Port, macs))),
     disks=st.lists(
         st.builds(
             DiskSeen,

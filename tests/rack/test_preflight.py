@@ -12,7 +12,7 @@ from threading import Event
 
 import pytest
 
-from lab.bmc.api import DiskSeen, Inventory
+from lab.bmc.bill import DiskSeen, Inventory
 from lab.cli import check as check_command
 from lab.errors import BmcCredentials, BmcUnreachable, ConsoleLost
 from lab.rack.checks import CHECKS
@@ -110,13 +110,13 @@ MISFITS = [
     ),
     (
         "macs",
-        seen(lambda i: replace(i, macs=i.macs[:1])),
+        seen(lambda i: replace(i, ports=i.ports[:1])),
         10,
         "8: servers[0].nics: no NIC with MAC 02:00:00:00:00:02",
     ),
     (
         "boot nic",
-        seen(lambda i: replace(i, macs=i.macs[1:])),
+        seen(lambda i: replace(i, ports=i.ports[1:])),
         10,
         "8: servers[0].nics: the boot NIC 02:00:00:00:00:01",
     ),
