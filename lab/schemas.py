@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from lab.bmc.quirk_model import QuirkFile
 from lab.measure.model import MeasurementsFile, TimelineFile
 from lab.rack.model import Rack
 from lab.release import Release
@@ -16,6 +17,7 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 SCHEMAS: dict[str, type[BaseModel]] = {
     "inventory/rack.schema.json": Rack,
+    "inventory/quirks.schema.json": QuirkFile,
     "firmware/releases/release.schema.json": Release,
     "reports/measurements.schema.json": MeasurementsFile,
     "reports/timeline.schema.json": TimelineFile,

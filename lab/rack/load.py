@@ -12,8 +12,8 @@ from lab.strict_yaml import Document
 
 
 def rack_names() -> list[str]:
-    """Every rack in `inventory/`, sorted."""
-    return sorted(file.stem for file in paths.inventory().glob("*.yaml"))
+    """Every rack in `inventory/`, sorted; the quirks of its BMCs (`quirks.yaml`) are no rack."""
+    return sorted(file.stem for file in paths.inventory().glob("*.yaml") if file.name != "quirks.yaml")
 
 
 def find_rack(name: str) -> Path:
