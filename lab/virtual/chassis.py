@@ -11,8 +11,10 @@ import asyncio
 import contextlib
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from lab.bmc.api import BootDevice, Power, PowerAction
@@ -20,31 +22,19 @@ from lab.deadline import Deadline
 from lab.errors import LabFault
 from lab.rack.model import Server
 from lab.virtual import accel, hardware
+from lab.virtual.board import Media, Override
 from lab.virtual.folder import ServerFolder
 from lab.virtual.network import Network
 from lab.virtual.qemu import Qemu
 from lab.virtual.serial_hub import SerialHub
+from lab.virtual.settings import FirmwareSettings
+
+__all__ = ["Chassis", "Media", "Override"]
 
 _SEABIOS_READS_BOOT_ORDER = b"boot order:"
-_SETUP_KEY_SECONDS = 20.0
-_SETUP_KEY_EVERY_S = 0.2
+_GRACE_SECONDS = 300.0
+"""How long a graceful restart waits for the system to shut itself down; then it stays as it is."""
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Override:
-    """What the next boots are told to boot from; `once` is forgotten at the next reset or power-on."""
-
-    device: BootDevice = BootDevice.NONE
-    once: bool = True
-
-
-@dataclass(frozen=True)
-class Media:
-    """The image in the CD drive: where it was fetched from, and the file, relative to the server's folder."""
-
-    url: str
-    file: str
 
 
 @dataclass
@@ -69,11 +59,18 @@ class Chassis:
         self.media: Media | None = None
         self.identify = False
         self.changed: list[Callable[[], None]] = []
+        self.settings = FirmwareSettings(server.firmware, folder.path / "firmware-settings.json")
+        self.last_reset: datetime | None = None
+        self.acts: Counter[str] = Counter()
+        """What was really done to the server, by whichever BMC face asked; for judges."""
         self._hub = hub
         self._networks = networks
         self._rack = rack
         self._running: _Running | None = None
+        self._restart: Deadline | None = None
         self._switch = asyncio.Lock()
+        self._background: asyncio.Task[None] | None = None
+        self._closed = False
 
     @property
     def power(self) -> Power:
@@ -94,14 +91,21 @@ class Chassis:
         async with self._switch:
             if action is PowerAction.ON:
                 if self._running is None:
+                    self.acts[action] += 1
                     await self._start()
             elif action is PowerAction.OFF:
+                self.acts[action] += self._running is not None
                 await self._stop()
             elif self._running is None:
                 raise LabFault(
                     f"is off; {action} needs it on", server=self.server.name, next_step="power it on first"
                 )
             else:
+                self.acts[action] += 1
+                if action is PowerAction.RESET and self.settings.pending:
+                    await self._stop()  # changed firmware settings want a cold start
+                    await self._start()
+                    return
                 name = {
                     PowerAction.GRACEFUL_OFF: "system_powerdown",
                     PowerAction.RESET: "system_reset",
@@ -112,8 +116,22 @@ class Chassis:
     async def cycle(self) -> None:
         """Off and on again, as one action."""
         async with self._switch:
+            self.acts[PowerAction.CYCLE] += 1
             await self._stop()
             await self._start()
+
+    async def graceful_restart(self) -> None:
+        """Press the power button, and power on again once the system has shut itself down.
+
+        Returns when the button is pressed. A system that does not listen within five minutes stays as it is.
+
+        Raises:
+            LabFault: the server is off, or QEMU does not answer.
+        """
+        async with self._switch:
+            await self._execute("system_powerdown")
+            self.acts["graceful-restart"] += 1
+            self._restart = Deadline.after(_GRACE_SECONDS, "the system to shut itself down")
 
     async def set_override(self, override: Override) -> None:
         """Name what the next boot (`once`) or every boot goes to; `BootDevice.NONE` clears it."""
@@ -155,6 +173,7 @@ class Chassis:
     async def close(self) -> None:
         """Power off for good."""
         async with self._switch:
+            self._closed = True
             await self._stop()
 
     def _forget_file(self, media: Media | None) -> None:
@@ -167,8 +186,13 @@ class Chassis:
 
     async def _start(self) -> None:
         hardware.prepare(self.server, self.folder)
+        self.settings.take()
         power_on = hardware.PowerOn(
-            self._rack, accel.choose(), self.ipmi_port, self.media.file if self.media else None
+            self._rack,
+            accel.choose(),
+            self.ipmi_port,
+            self.media.file if self.media else None,
+            self.settings.current,
         )
         cables = {
             nic.mac: self._networks[nic.network or ""].plug() for nic in self.server.nics if not nic.boot
@@ -190,10 +214,12 @@ class Chassis:
         except LabFault:
             await self._stop()
             raise
+        self.last_reset = datetime.now(UTC)
         _log.info("%s: power on, QEMU %s", self.server.name, qemu.pid)
         self._notify()
 
     async def _stop(self) -> None:
+        self._restart = None
         if self._running is not None:
             running = self._running
             await running.qemu.end()
@@ -215,11 +241,24 @@ class Chassis:
         _log.info("%s: power off", self.server.name)
         self._running = None
         self._notify()
+        if self._restart is not None:
+            restart, self._restart = self._restart, None
+            if not restart.passed:
+                self._background = asyncio.create_task(self._start_again())
+
+    async def _start_again(self) -> None:
+        try:
+            async with self._switch:
+                if self._running is None and not self._closed:
+                    await self._start()
+        except LabFault as fault:
+            _log.error("%s: restart after a shut-down: %s", self.server.name, fault)
 
     async def _follow_resets(self, running: _Running) -> None:
         """Note which override each reset has fixed; under UEFI the boot has begun with it."""
         async for _ in running.qemu.resets():
             running.taken = self.override
+            self.last_reset = datetime.now(UTC)
             if self.server.firmware == "uefi":
                 await self._boots()
 
@@ -245,31 +284,17 @@ class Chassis:
         if running.setup is not None:
             running.setup.cancel()
         if self.override.device is BootDevice.SETUP:
-            running.setup = asyncio.create_task(self._enter_setup())
+            running.setup = asyncio.create_task(running.qemu.press_setup_key())
         if self.override.once and self.override.device is not BootDevice.NONE:
             self.override = Override()
             with contextlib.suppress(LabFault):  # a server that goes off right now takes its order with it
                 await self._apply_order(BootDevice.NONE)
             self._notify()
 
-    async def _enter_setup(self) -> None:
-        """Press the set-up key while the firmware starts; in OVMF's set-up itself F2 does nothing."""
-        deadline = Deadline.after(_SETUP_KEY_SECONDS, "the firmware to take the set-up key")
-        with contextlib.suppress(LabFault):
-            while not deadline.passed:
-                await self._execute("send-key", keys=[{"type": "qcode", "data": "f2"}])
-                await asyncio.sleep(_SETUP_KEY_EVERY_S)
-
     async def _apply_order(self, device: BootDevice) -> None:
         if self._running is None:
             return
-        order = hardware.boot_order(self.server, device)
-        # QEMU refuses an index that is taken, so all are freed first.
-        for index in (dict.fromkeys(order, -1), order):
-            for name, place in index.items():
-                await self._execute(
-                    "qom-set", path=f"/machine/peripheral/{name}", property="bootindex", value=place
-                )
+        await self._running.qemu.set_boot_order(hardware.boot_order(self.server, device))
 
     async def _execute(self, command: str, **arguments: object) -> None:
         if self._running is None:

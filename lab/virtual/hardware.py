@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.bmc.api import BootDevice
@@ -20,6 +20,8 @@ from lab.virtual.folder import BOOT_FILES, ServerFolder
 OVMF_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
 OVMF_VARS = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 CD = "cd0"
+_SERCON = "disks/sercon-port"
+"""Holds the I/O port of COM1, which SeaBIOS then writes its screens to (its docs/Runtime_config)."""
 _SERIAL_LIMIT = {"nvme": 20, "ahci": 20, "virtio-blk": 20}
 """Longest serial the device model reports in full; longer ones would be cut and then match nothing."""
 
@@ -37,13 +39,14 @@ class Wires:
 @dataclass(frozen=True)
 class PowerOn:
     """What one power-on starts with: the rack it belongs to, accelerator, in-band IPMI port (None without
-    IPMI), image in the CD drive.
+    IPMI), image in the CD drive, firmware settings (`settings`).
     """
 
     rack: str
     accelerator: accel.Accelerator
     ipmi_port: int | None
     media: str | None
+    settings: Mapping[str, str | int] = field(default_factory=dict)
 
 
 def device_of(index: int, kind: str) -> str:
@@ -78,6 +81,7 @@ def prepare(server: Server, folder: ServerFolder) -> None:
     """
     for index, disk in enumerate(server.disks):
         _prepare_disk(server, folder, index, disk)
+    (folder.path / _SERCON).write_bytes(0x3F8.to_bytes(2, "little"))
     variables = folder.disks / "uefi-variables.fd"
     if server.firmware == "uefi" and not variables.exists():
         if not (OVMF_CODE.is_file() and OVMF_VARS.is_file()):
@@ -108,23 +112,22 @@ def command(server: Server, start: PowerOn, wires: Wires, order: Mapping[str, in
         "std",
     ]
     line += ["-machine", machine, *accel.arguments(start.accelerator, built.cpu)]
-    line += [
-        "-smp",
-        str(built.cpus),
-        "-m",
-        f"{built.memory // 2**20}M",
-        "-rtc",
-        "base=utc",
-        "-boot",
-        "strict=on",
-    ]
+    if start.settings.get("ProcVirtualization") == "Disabled":
+        line[-1] += ",-svm,-vmx"
+    line += ["-smp", str(built.cpus), "-m", f"{built.memory // 2**20}M", "-rtc", "base=utc"]
+    prompt = int(start.settings.get("BootPromptSeconds", 0))
+    line += ["-boot", f"strict=on,menu=on,splash-time={prompt * 1000}" if prompt else "strict=on"]
     product = f"manufacturer=hypervisor-lab,product=Virtual {server.firmware} server"
     line += ["-smbios", f"type=1,{product},serial={serial_number(server)}"]
+    if tag := str(start.settings.get("AssetTag", "")):
+        line += ["-smbios", f"type=3,asset={tag.replace(',', ',,')}"]
     line += ["-chardev", f"socket,id=monitor,fd={wires.monitor}", "-mon", "chardev=monitor,mode=control"]
     line += ["-chardev", f"socket,id=serial,fd={wires.serial}", "-serial", "chardev:serial"]
     if server.firmware == "bios":
         line += ["-chardev", f"socket,id=firmware,fd={wires.firmware}"]
         line += ["-device", "isa-debugcon,iobase=0x402,chardev=firmware"]
+        if start.settings.get("SerialRedirection") == "Enabled":
+            line += ["-fw_cfg", f"name=etc/sercon-port,file={_SERCON}"]
     line += ["-object", "rng-builtin,id=rng", "-device", "virtio-rng-pci,rng=rng"]
     if server.firmware == "uefi":
         line += ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF_CODE}"]

@@ -10,6 +10,7 @@ from typing import Any
 
 from qemu.qmp import QMPClient, QMPError
 
+from lab.deadline import Deadline
 from lab.errors import LabFault
 from lab.rack.model import Server
 from lab.virtual import hardware
@@ -18,6 +19,8 @@ from lab.virtual.folder import ServerFolder
 _ANSWER_SECONDS = 20.0
 """QEMU answers its monitor in milliseconds; on an overloaded controller a start was seen to take seconds."""
 _END_SECONDS = 5.0
+_SETUP_KEY_SECONDS = 20.0
+_SETUP_KEY_EVERY_S = 0.2
 
 
 class Qemu:
@@ -113,6 +116,27 @@ class Qemu:
             ) from error
         found: object = done
         return found
+
+    async def set_boot_order(self, order: Mapping[str, int]) -> None:
+        """Give the devices these places from the next reset on; -1 is none.
+
+        Raises:
+            LabFault: QEMU refuses.
+        """
+        # QEMU refuses an index that is taken, so all are freed first.
+        for index in (dict.fromkeys(order, -1), order):
+            for name, place in index.items():
+                await self.execute(
+                    "qom-set", path=f"/machine/peripheral/{name}", property="bootindex", value=place
+                )
+
+    async def press_setup_key(self) -> None:
+        """Press the set-up key while the firmware starts; in OVMF's set-up itself F2 does nothing."""
+        deadline = Deadline.after(_SETUP_KEY_SECONDS, "the firmware to take the set-up key")
+        with contextlib.suppress(LabFault):
+            while not deadline.passed:
+                await self.execute("send-key", keys=[{"type": "qcode", "data": "f2"}])
+                await asyncio.sleep(_SETUP_KEY_EVERY_S)
 
     async def resets(self) -> AsyncIterator[None]:
         """Once per reset of the machine, right after it; the boot order of what follows is fixed by then."""
