@@ -139,6 +139,30 @@ class ConsoleLost(LabFault):
     exit_code = 34
 
 
+class BmcCertificate(LabFault):
+    """The BMC's certificate is expired, of an unknown authority, or not the pinned one."""
+
+    exit_code = 35
+
+
+class NotABmc(LabFault):
+    """Something answers at the BMC's address, but it is no BMC of that protocol."""
+
+    exit_code = 36
+
+
+class BmcAccountLocked(BmcCredentials):
+    """The BMC has locked the user out, for a time or for good."""
+
+    exit_code = 37
+
+
+class BmcBusy(LabFault):
+    """The BMC is alive, but has no session or no time left for us."""
+
+    exit_code = 38
+
+
 class InstallFailure(LabError):
     """The install did not end well; see the console."""
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lab.errors import BmcCredentials, BmcRefused, BmcUnreachable, LabFault
+from lab.errors import (
+    BmcAccountLocked,
+    BmcBusy,
+    BmcCertificate,
+    BmcCredentials,
+    BmcRefused,
+    BmcUnreachable,
+    LabFault,
+    NotABmc,
+)
 from lab.secret import redact
 
 ALIVE_S = 5.0
@@ -52,6 +61,46 @@ class Target:
             server=self.server,
             tried=redact(tried),
             next_step="check `user` and the secret that `password` names in the rack file",
+        )
+
+    def locked(self, tried: str, why: str) -> BmcAccountLocked:
+        """The BMC has locked the account; trying again would only prolong it."""
+        return BmcAccountLocked(
+            redact(f"BMC {self.address} has locked the account: {why}"),
+            server=self.server,
+            tried=redact(tried),
+            next_step="wait until the lock-out ends, or unlock the user at the BMC; "
+            "then check the password before trying again",
+        )
+
+    def certificate(self, tried: str, why: str, next_step: str | None = None) -> BmcCertificate:
+        """TLS is there, but its certificate is not one that the rack file trusts; nothing was sent."""
+        return BmcCertificate(
+            redact(f"BMC {self.address}: its certificate is not trusted: {why}"),
+            server=self.server,
+            tried=redact(tried),
+            next_step=next_step
+            or "compare its SHA-256 fingerprint with the BMC's own, then correct `tls` "
+            "in the rack file, or renew the certificate at the BMC",
+        )
+
+    def not_a_bmc(self, tried: str, why: str) -> NotABmc:
+        """Something else than a BMC of that protocol answers at the address."""
+        return NotABmc(
+            redact(f"{self.address} is not a BMC: {why}"),
+            server=self.server,
+            tried=redact(tried),
+            next_step="check address and port in the rack file: what listens there speaks something else",
+        )
+
+    def busy(self, tried: str, why: str) -> BmcBusy:
+        """The BMC is alive, but its session table is full or it asks us to come back later."""
+        return BmcBusy(
+            redact(f"BMC {self.address} is busy: {why}"),
+            server=self.server,
+            tried=redact(tried),
+            next_step="close other sessions to this BMC (`lab bmc sessions`), wait until they expire, "
+            "or restart it (`lab bmc reset`)",
         )
 
     def refused(self, tried: str, why: str, next_step: str | None = None) -> BmcRefused:
