@@ -19,23 +19,27 @@ Seconds = Annotated[float, Field(ge=0.0)]
 
 
 class Frequency(Strict):
-    """When a fault happens among the occasions it has; occasions are counted from 1.
+    """When a fault happens among the occasions it has.
 
-    A bare number in YAML is a probability: `loss: 0.05`.
+    The first `after` occasions pass. Of those that follow each `every`-th is hit, with `probability`, until
+    `times` were hit. With neither of the last three it never happens; `times: 2` alone is the first two. A
+    bare number in YAML is a probability: `loss: 0.05`.
     """
 
-    probability: Probability = 0.0
-    every: Count = 0
-    """Each so many-th occasion; 0 is never."""
-    first: Count = 0
-    """The first so many occasions."""
-    at: tuple[Annotated[int, Field(ge=1)], ...] = ()
-    """Exactly these occasions."""
+    after: Count = 0
+    every: Annotated[int, Field(ge=1)] | None = None
+    probability: Probability | None = None
+    times: Count | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _bare_number(cls, value: object) -> object:
         return {"probability": value} if isinstance(value, int | float) else value
+
+    @property
+    def ever(self) -> bool:
+        """Whether it can happen at all."""
+        return (self.every, self.probability, self.times) != (None, None, None)
 
 
 NEVER = Frequency()
@@ -116,7 +120,9 @@ class IpmiFaults(Strict):
     hang_s: Seconds = 20.0
     """How long it then answers nothing (Q33)."""
     reboot: Frequency = NEVER
-    """The BMC restarts after it has carried out a request and before it answers; occasions are requests."""
+    """The BMC restarts when it has carried out a request, in place of an answer; occasions are requests."""
+    reboot_unheard: bool = False
+    """Whether that restart comes before the request is carried out."""
     reboot_s: Seconds = 60.0
     """How long a restart takes that was not asked for."""
     cold_reset_s: Seconds = 5.0
@@ -132,14 +138,21 @@ class Trigger:
     def __init__(self, frequency: Frequency, chance: random.Random) -> None:
         self._frequency = frequency
         self._chance = chance
-        self._count = 0
+        self._occasions = 0
+        self._hits = 0
 
     def __call__(self) -> bool:
         """Whether it happens this time."""
         when = self._frequency
-        self._count += 1
-        if self._count <= when.first or self._count in when.at:
-            return True
-        if when.every and self._count % when.every == 0:
-            return True
-        return bool(when.probability) and self._chance.random() < when.probability
+        if not when.ever:
+            return False
+        self._occasions += 1
+        over = self._occasions - when.after
+        if over <= 0 or (when.times is not None and self._hits >= when.times):
+            return False
+        if when.every is not None and over % when.every:
+            return False
+        if when.probability is not None and self._chance.random() >= when.probability:
+            return False
+        self._hits += 1
+        return True
