@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
+from lab.bmc.answered import Answered, Call
 from lab.bmc.api import (
     Answer,
     Attribute,
@@ -25,30 +29,41 @@ from lab.bmc.bill import FirmwareMode, Inventory
 from lab.bmc.capability import Capability, Identity
 from lab.bmc.provider import Provider
 from lab.bmc.target import Unsupported
-from lab.errors import BmcRefused, BmcUnreachable
+from lab.errors import BmcBusy, BmcRefused, BmcUnreachable, LabError
 
 _AVOID_S = 30.0
 """Seconds for which a provider that did not answer is asked last."""
+_JOURNAL = 400
+"""Calls that are remembered."""
 _T = TypeVar("_T")
 
 
 class BmcChain:
     """A BMC with one or more providers, in order of preference.
 
-    The next provider is asked when one cannot do a thing, or cannot be reached before anything was sent.
-    A change that was sent is never sent again by another provider; a read may be.
+    The next provider is asked when one cannot do a thing, or cannot be reached (or has no session left)
+    before anything was sent. A change that was sent is never sent again by another provider; a read may be.
+    A provider of last resort is asked only when every other one was unreachable.
+
+    Args:
+        server: its name in the rack file.
+        providers: the one to ask first, first.
+        media_slot: the drive for virtual media where a caller names none.
 
     Attributes:
         answered: for each operation, by name, the provider that last answered it.
+        journal: the last calls, oldest first: who answered, in how many tries, with what evidence.
     """
 
-    def __init__(self, server: str, providers: Sequence[Provider]) -> None:
+    def __init__(self, server: str, providers: Sequence[Provider], *, media_slot: str | None = None) -> None:
         if not providers:
             raise ValueError("a chain needs a provider")
         self.server = server
         self.name = "+".join(provider.name for provider in providers)
         self.answered: dict[str, str] = {}
-        self._providers = tuple(providers)
+        self.journal: deque[Answered] = deque(maxlen=_JOURNAL)
+        self.providers = tuple(providers)
+        self._media_slot = media_slot
         self._avoid_until: dict[str, float] = {}
 
     def power(self) -> Power:
@@ -73,6 +88,8 @@ class BmcChain:
 
     def insert_media(self, source: MediaSource) -> Answer:
         """Attach a CD image."""
+        if source.slot is None and self._media_slot is not None:
+            source = replace(source, slot=self._media_slot)
         return self._change("insert media", lambda bmc: bmc.insert_media(source))
 
     def eject_media(self) -> Answer:
@@ -141,7 +158,12 @@ class BmcChain:
 
     def capabilities(self) -> list[Capability]:
         """What each provider can do; one that cannot be reached is left out (`lab.bmc.probe` names it)."""
-        return [one for provider in self._providers for one in provider.capabilities()]
+        found: list[Capability] = []
+        for provider in self.providers:
+            with contextlib.suppress(BmcUnreachable, BmcBusy):
+                provider.connect()
+                found += provider.capabilities()
+        return found
 
     def clock(self) -> datetime | None:
         """The BMC's clock."""
@@ -149,7 +171,7 @@ class BmcChain:
 
     def close(self) -> None:
         """End every session."""
-        for provider in self._providers:
+        for provider in self.providers:
             provider.close()
 
     def _read(self, what: str, ask: Callable[[Provider], _T]) -> _T:
@@ -160,30 +182,42 @@ class BmcChain:
 
     def _first(self, what: str, ask: Callable[[Provider], _T], *, again: bool) -> _T:
         """The first answer; `again` where asking another provider after a silence harms nobody."""
+        call = Call(what)
         cannot: list[str] = []
-        silent: BmcUnreachable | None = None
+        absent: list[BmcUnreachable | BmcBusy] = []
+        reached = False
         for provider in self._in_order():
+            if provider.last_resort and (reached or any(isinstance(one, BmcBusy) for one in absent)):
+                continue
+            asked = False
             try:
                 provider.connect()
-            except BmcUnreachable as silence:
-                self._avoid_until[provider.name] = time.monotonic() + _AVOID_S
-                silent = silent or silence
-                continue
-            try:
+                asked = True
                 answer = ask(provider)
             except Unsupported as reason:
+                reached = True
                 cannot.append(f"{provider.name}: {reason}")
-            except BmcUnreachable as silence:
+                call.passed_over(provider, f"cannot: {reason}")
+            except (BmcUnreachable, BmcBusy) as absence:
                 self._avoid_until[provider.name] = time.monotonic() + _AVOID_S
-                if not again:
+                if asked and not again:
+                    self.journal.append(call.failed(provider, absence))
                     raise
-                silent = silent or silence
+                absent.append(absence)
+                call.passed_over(provider, absence.message)
+            except LabError as error:
+                self.journal.append(call.failed(provider, error))
+                raise
             else:
                 self.answered[what] = provider.name
+                self.journal.append(call.answered(provider, answer))
                 return answer
-        if silent is not None:
-            raise silent
-        raise BmcRefused(
+        error = absent[0] if absent else self._nobody_can(what, cannot)
+        self.journal.append(call.failed(None, error))
+        raise error
+
+    def _nobody_can(self, what: str, cannot: Sequence[str]) -> BmcRefused:
+        return BmcRefused(
             f"no provider can do this: {what}",
             server=self.server,
             tried="; ".join(cannot),
@@ -192,4 +226,8 @@ class BmcChain:
 
     def _in_order(self) -> list[Provider]:
         now = time.monotonic()
-        return sorted(self._providers, key=lambda provider: self._avoid_until.get(provider.name, 0.0) > now)
+
+        def place(provider: Provider) -> tuple[bool, bool]:
+            return provider.last_resort, self._avoid_until.get(provider.name, 0.0) > now
+
+        return sorted(self.providers, key=place)

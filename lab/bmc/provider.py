@@ -33,6 +33,8 @@ class Provider(ABC):
     """
 
     name: str
+    last_resort: bool = False
+    """Asked only where every other provider is unreachable, since what it does is harsher (a PDU)."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -56,6 +58,10 @@ class Provider(ABC):
     @abstractmethod
     def capabilities(self) -> list[Capability]:
         """What this provider can do on this BMC, found out without changing anything."""
+
+    def evidence(self) -> tuple[str, ...]:
+        """What went over the wire since this was last asked, oldest first, redacted; for the report."""
+        return ()
 
     def boot_once(self, device: BootDevice, mode: FirmwareMode, *, uri: str | None = None) -> Answer:
         """Name the device of the next boot."""

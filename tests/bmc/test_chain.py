@@ -30,6 +30,8 @@ HERE = Target("s1", "there")
 class Scripted:
     """A provider whose calls do what the test says."""
 
+    last_resort = False
+
     def __init__(
         self, name: str, call: Callable[[], Any], connect: Callable[[], None] = lambda: None
     ) -> None:
@@ -38,6 +40,10 @@ class Scripted:
     def connect(self) -> None:
         """As scripted."""
         self._connect()
+
+    def evidence(self) -> tuple[str, ...]:
+        """Nothing went over a wire."""
+        return ()
 
     def __getattr__(self, _: str) -> Callable[..., Any]:
         def called(*_: object, **__: object) -> object:
