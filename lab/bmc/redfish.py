@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
-from lab.bmc import power, redfish_boot, redfish_read
+from lab.bmc import power, redfish_boot, redfish_inventory, redfish_logs, redfish_sensors
 from lab.bmc.api import (
     Answer,
     BootDevice,
@@ -131,22 +131,26 @@ class RedfishBmc(Provider):
 
     def sensors(self) -> list[SensorReading]:
         """Every reading of the server's chassis."""
-        return redfish_read.read_sensors(self._tree)
+        return redfish_sensors.read_sensors(self._tree)
+
+    def power_draw(self) -> float | None:
+        """Watts by EnvironmentMetrics, else by PowerControl."""
+        return redfish_sensors.power_draw(self._tree)
 
     def event_log(self) -> list[LogEntry]:
         """The log of hardware events."""
-        return redfish_read.read_log(self._tree, self._log())
+        return redfish_logs.read_log(self._tree, self._log())
 
     def clear_event_log(self) -> Answer:
         """Clear that log and read it again."""
         service = self._log()
-        target = redfish_read.clear_log_target(service)
+        target = redfish_logs.clear_log_target(service)
         if not target:
             raise Unsupported("the log has no ClearLog action")
         # Without an answer, the log itself tells.
         with contextlib.suppress(NoAnswer):
-            self._post(target, {}, "clear the event log")
-        left = redfish_read.read_log(self._tree, service)
+            self._post(target, redfish_logs.clear_log_body(self._tree, service), "clear the event log")
+        left = redfish_logs.read_log(self._tree, service)
         # Many BMCs note in the cleared log that it was cleared.
         if len(left) > 1:
             raise self._target.refused("clear the event log", f"{len(left)} entries are still there")
@@ -154,7 +158,7 @@ class RedfishBmc(Provider):
 
     def inventory(self) -> Inventory:
         """What the server is made of."""
-        return redfish_read.read_inventory(self._tree)
+        return redfish_inventory.read_inventory(self._tree)
 
     def clock(self) -> datetime | None:
         """`DateTime` of the first manager that has one."""
@@ -199,7 +203,7 @@ class RedfishBmc(Provider):
         return None
 
     def _log(self) -> Json:
-        service = redfish_read.log_service(self._tree)
+        service = redfish_logs.log_service(self._tree)
         if not service:
             raise Unsupported("no LogServices in the system's Redfish tree")
         return service

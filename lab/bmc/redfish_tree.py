@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
-from lab.bmc.redfish_json import Json, as_dict, as_list, link, links, text
+from lab.bmc.redfish_json import Json, allowed, as_dict, as_list, link, links, strings, text
 from lab.bmc.redfish_reply import Reply
 from lab.bmc.redfish_session import ROOT, RedfishSession
 from lab.bmc.target import Target
+from lab.deadline import Deadline
 
-_LARGEST_COLLECTION = 2000
-"""Members of one collection that are read; event logs may have more, of which the rest is older."""
+_LARGEST_COLLECTION = 5000
+"""Members of one collection that are read; event logs may have more, of which the rest is left."""
+
+
+@dataclass
+class _Pass:
+    """What one pass has read, and until when it may read more."""
+
+    deadline: Deadline
+    read: dict[str, Reply] = field(default_factory=dict)
 
 
 class RedfishTree:
@@ -21,6 +33,30 @@ class RedfishTree:
         self._target = target
         self._macs = {mac.lower() for mac in macs}
         self._system: str | None = None
+        self._local = threading.local()
+
+    @contextmanager
+    def within(self, seconds: float, what: str) -> Iterator[None]:
+        """One pass over many resources by this thread: each is read once, and all within a limit.
+
+        A pass around it stays in force.
+
+        Raises:
+            LabFault: at the first read after the limit has passed.
+        """
+        if self._pass is not None:
+            yield
+            return
+        self._local.running = _Pass(Deadline.after(seconds, what))
+        try:
+            yield
+        finally:
+            self._local.running = None
+
+    @property
+    def _pass(self) -> _Pass | None:
+        running: _Pass | None = getattr(self._local, "running", None)
+        return running
 
     def read(self, path: str) -> Json:
         """A resource that must be there.
@@ -28,7 +64,7 @@ class RedfishTree:
         Raises:
             LabFault: it is not.
         """
-        reply = self._session.get(path)
+        reply = self._get(path)
         if not reply.good:
             raise self._problem(path, reply)
         return reply.body
@@ -37,7 +73,7 @@ class RedfishTree:
         """A resource that may be missing or broken: then an empty object."""
         if not path:
             return {}
-        reply = self._session.get(path)
+        reply = self._get(path)
         return reply.body if reply.good else {}
 
     def members(self, path: str | None) -> Iterator[Json]:
@@ -46,14 +82,15 @@ class RedfishTree:
         while path and path not in pages:
             pages.add(path)
             page = self.look(path)
-            for member in as_list(page.get("Members", [])):
+            for member in as_list(page.get("Members") or as_dict(page.get("links")).get("Member")):
                 seen += 1
                 if seen > _LARGEST_COLLECTION:
                     return
                 where = link({"it": member}, "it")
                 expanded = len([name for name in member if not name.startswith("@")]) > 1
                 yield member if expanded else self.look(where)
-            following = page.get("Members@odata.nextLink")
+            # DMTF's own example has it without the member's name.
+            following = page.get("Members@odata.nextLink") or page.get("@odata.nextLink")
             path = following if isinstance(following, str) else None
 
     @property
@@ -89,6 +126,33 @@ class RedfishTree:
     def interfaces(self, system: Json) -> Iterator[Json]:
         """The system's EthernetInterfaces."""
         return self.members(link(system, "EthernetInterfaces"))
+
+    def parameters(self, action: Json) -> dict[str, Json]:
+        """What an action takes, by name, as its ActionInfo says (DSP0266, 7.6.2)."""
+        info = self.look(text(action, "@Redfish.ActionInfo") or link(action, "@Redfish.ActionInfo"))
+        return {text(one, "Name"): one for one in as_list(info.get("Parameters", [])) if text(one, "Name")}
+
+    def values(self, action: Json, parameter: str) -> list[str] | None:
+        """What `parameter` of an action may be, as told there or in ActionInfo; None if untold."""
+        direct = allowed(action, parameter)
+        if direct is not None:
+            return direct
+        listed = self.parameters(action).get(parameter, {}).get("AllowableValues")
+        return strings(listed) if isinstance(listed, list) else None
+
+    def _get(self, path: str) -> Reply:
+        running = self._pass
+        if running is None:
+            return self._session.get(path)
+        if path not in running.read:
+            if running.deadline.passed:
+                raise self._target.fault(
+                    f"GET {path}",
+                    f"it answers, but too slowly for {running.deadline.why}",
+                    "close other sessions to this BMC, reset it, or update it",
+                )
+            running.read[path] = self._session.get(path)
+        return running.read[path]
 
     def _linked(self, references: object, collection: str) -> Iterator[Json]:
         found = False
