@@ -41,8 +41,9 @@ Fact = Literal[
 ]
 """What probing may find; each is read from a resource, and nothing is changed for it."""
 
+Flag = StrictBool
 Intent = Literal["read", "power-on", "power", "boot", "media", "any"]
-EtagForm = Literal["as-is", "strong", "unquoted", "none"]
+EtagForm = Literal["as-is", "strong", "unquoted", "in-body", "none"]
 MediaMember = Literal["Image", "Inserted", "WriteProtected"]
 
 
@@ -55,7 +56,6 @@ def _regex(text: str) -> str:
 
 
 Regex = Annotated[str, AfterValidator(_regex)]
-Flag = StrictBool
 NamedDevice = Literal["disk", "cd", "pxe", "http", "setup"]
 Selector = Annotated[int, Field(ge=0, le=255)]
 
@@ -64,13 +64,15 @@ class Retry(Strict):
     """A refusal after which the same request may be sent again, because the BMC did not carry it out.
 
     `status` and `message` (a regular expression on MessageId and text of the answer) must both fit; one
-    that is absent fits everything. Sent at most `times` more, `every_s` seconds apart, each pause longer by
-    `factor` up to `at_most_s`; a Retry-After of the BMC comes first.
+    that is absent fits everything. With `asked` the BMC must have said Retry-After too. Sent at most
+    `times` more, `every_s` seconds apart, each pause longer by `factor` up to `at_most_s`; a Retry-After
+    of the BMC comes first.
     """
 
     intent: Intent = "any"
     status: tuple[int, ...] = ()
     message: Regex | None = None
+    asked: Flag = False
     times: Annotated[int, Field(ge=1, le=60)]
     every_s: Annotated[float, Field(gt=0, le=60)]
     factor: Annotated[float, Field(ge=1, le=4)] = 1.0
@@ -82,10 +84,11 @@ class Retry(Strict):
             raise ValueError("name a status, a message or both: not every refusal is one to send again")
         return self
 
-    def fits(self, intent: Intent, status: int, why: str) -> bool:
-        """Whether this refusal is one of those."""
+    def fits(self, intent: Intent, status: int, why: str, *, asked: bool) -> bool:
+        """Whether this refusal is one of those; `asked` where it came with a Retry-After."""
         return (
             self.intent in (intent, "any")
+            and (asked or not self.asked)
             and (not self.status or status in self.status)
             and (self.message is None or re.search(self.message, why, re.IGNORECASE) is not None)
         )
@@ -101,12 +104,15 @@ class Behaviour(Strict):
     Redfish:
         retries: refusals that may be sent again; those of all quirks in force, together.
         cd_targets: BootSourceOverrideTarget values that mean the virtual CD, the one that boots first.
+        boot_skip_same: which overrides are not written where they read as wanted already: lasting ones, as a
+            boot-once may read on after it was used up, or every one.
         boot_mode_sent: when BootSourceOverrideMode goes with the device.
         whole_boot_object: send Enabled, Target and Mode together, always.
         oem_boot_once: the vendor's own way to boot once from the virtual CD.
         oem_boot_first: take that way before the standard one, where virtual media is inserted.
         media_payloads: members of InsertMedia, tried in order where the BMC rejects the request.
         media_slot: Id of the only virtual drive that boots.
+        media_stale: a drive may read Inserted after a good eject.
         media_account: UserName and Password for media without one ("none"), or nothing.
         transfer_protocol: whether TransferProtocolType goes with http and https.
         etag_forms: what to send as If-Match, in order.
@@ -134,6 +140,7 @@ class Behaviour(Strict):
 
     retries: tuple[Retry, ...] = ()
     cd_targets: tuple[str, ...] = ("Cd", "UsbCd")
+    boot_skip_same: Literal["lasting", "every"] = "lasting"
     boot_mode_sent: Literal["always", "when-different", "never"] = "when-different"
     whole_boot_object: Flag = False
     oem_boot_once: Literal["dell-server-boot", "hpe-boot-on-next-reset"] | None = None
@@ -144,9 +151,10 @@ class Behaviour(Strict):
         ("Image",),
     )
     media_slot: str | None = None
+    media_stale: Flag = False
     media_account: Literal["none"] | None = None
     transfer_protocol: Literal["always", "when-asked", "never"] = "when-asked"
-    etag_forms: tuple[EtagForm, ...] = ("as-is", "strong", "unquoted", "none")
+    etag_forms: tuple[EtagForm, ...] = ("as-is", "strong", "unquoted", "in-body", "none")
     etag_on_actions: Flag = False
     poll_tasks_below_s: Annotated[float, Field(gt=0, le=60)] = 10.0
     clear_job_queue: Flag = False
@@ -167,9 +175,10 @@ class Behaviour(Strict):
     sol_deactivate_first: Flag = False
     console_ssh_port: Annotated[int, Field(ge=1, le=65535)] | None = None
 
-    def retry_for(self, intent: Intent, status: int, why: str) -> Retry | None:
+    def retry_for(self, intent: Intent, status: int, why: str, *, asked: bool = False) -> Retry | None:
         """The rule by which a refused request may be sent again; the last one that fits."""
-        return next((rule for rule in reversed(self.retries) if rule.fits(intent, status, why)), None)
+        fitting = (rule for rule in reversed(self.retries) if rule.fits(intent, status, why, asked=asked))
+        return next(fitting, None)
 
 
 class Match(Strict):

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit
 
-import redfish.rest.v1
-import requests
-
-from lab.bmc.redfish_json import Json, as_dict, link
-from lab.bmc.redfish_reply import Reply, reply_of, retry_after, title
+from lab.bmc import quirks
+from lab.bmc.capability import Identity
+from lab.bmc.quirk_model import Behaviour, Intent
+from lab.bmc.redfish_errors import NoAnswer as NoAnswer
+from lab.bmc.redfish_etag import UNCONDITIONAL, Condition, IfMatch
+from lab.bmc.redfish_exchange import exchange
+from lab.bmc.redfish_json import Json, text
+from lab.bmc.redfish_login import ROOT as ROOT
+from lab.bmc.redfish_login import LogIn
+from lab.bmc.redfish_reply import Reply, retry_after, title
 from lab.bmc.redfish_wire import CONNECT_S, WireClient
 from lab.bmc.target import ALIVE_S, Account, Target
 from lab.deadline import Deadline
@@ -27,29 +30,43 @@ CONNECT_LIMIT_S = 9.0
 READ_S = 20.0
 WRITE_S = 30.0
 READ_TRIES = 3
+REFUSALS_S = 90.0
+"""Seconds for which a refused write is sent again where the caller gives no deadline."""
 _AWAY = {502, 503, 504}
 """Statuses by which a BMC says "later"."""
-ROOT = "/redfish/v1/"
-_SESSIONS = "/redfish/v1/SessionService/Sessions"
 _log = logging.getLogger(__name__)
 
 
-class NoAnswer(Exception):
-    """A write was sent, and no answer came: whether it was carried out is open."""
+@dataclass
+class _Open:
+    client: WireClient
+    log_in: LogIn
 
 
 class RedfishSession:
-    """One session with one BMC, opened when first needed. Safe to share between threads."""
+    """One session with one BMC, opened when first needed. Safe to share between threads.
 
-    def __init__(self, target: Target, account: Account, tls: Tls | Literal["none"] | None) -> None:
+    Attributes:
+        root: the service root.
+        behaviour: how this BMC is dealt with; what is for every BMC, until somebody knows more.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        account: Account,
+        tls: Tls | Literal["none"] | None,
+        behaviour: Behaviour | None = None,
+    ) -> None:
         self._target = target
         self._account = account
         self._tls = tls
-        self._client: WireClient | None = None
-        self._location: str | None = None
+        self._open: _Open | None = None
         self._lock = threading.RLock()
         self._answered_at = 0.0
+        self._tags: dict[str, str] = {}
         self.root: Json = {}
+        self.behaviour = behaviour or quirks.applying(Identity()).behaviour
 
     def connect(self) -> None:
         """Make sure that there is a session and that the BMC still answers.
@@ -62,27 +79,13 @@ class RedfishSession:
         with self._lock:
             client = self._connected()
             if time.monotonic() - self._answered_at > ALIVE_S:
+                deadline = Deadline.after(CONNECT_LIMIT_S, "an answer")
                 try:
-                    self._quick(
-                        client, "GET", ROOT, Deadline.after(CONNECT_LIMIT_S, "an answer"), "GET the root"
-                    )
+                    self._quick(client, "GET", ROOT, None, {}, deadline)
                 except BmcUnreachable:
-                    self._client = None
+                    # The session is kept: where the BMC has forgotten it, a 401 says so.
                     client.hang_up()
                     raise
-
-    def _connected(self) -> WireClient:
-        with self._lock:
-            if self._client is not None:
-                return self._client
-            client = WireClient(self._target.address, self._tls)
-            try:
-                self._log_in(client, Deadline.after(CONNECT_LIMIT_S, "log-in"))
-            except BaseException:
-                client.hang_up()
-                raise
-            self._client = client
-            return client
 
     def get(self, path: str) -> Reply:
         """Read a resource; repeated when the BMC is briefly away, logged in again when the session is gone.
@@ -95,128 +98,152 @@ class RedfishSession:
             attempt = 1
             while True:
                 try:
-                    reply = self._authorised(lambda client: self._exchange(client, "GET", path, READ_S))
-                    if reply.status not in _AWAY or attempt == READ_TRIES:
-                        return self._json_or_fault(path, reply)
-                    # The BMC asked for this pause.
-                    time.sleep(retry_after(reply))
+                    reply = self._authorised("GET", path)
                 except NoAnswer as silence:
                     if attempt == READ_TRIES:
                         raise self._target.unreachable(
                             f"GET {path}, {attempt} times", str(silence)
                         ) from silence
+                else:
+                    asked = "retry-after" in reply.headers
+                    rule = self.behaviour.retry_for("read", reply.status, reply.why, asked=asked)
+                    tries = rule.times + 1 if rule else READ_TRIES if reply.status in _AWAY else 1
+                    if attempt >= tries:
+                        self._remember(path, reply)
+                        return self._json_or_fault(path, reply)
+                    # The BMC asked for this pause, or is known to need it.
+                    time.sleep(rule.pause_s(attempt) if rule and not asked else retry_after(reply))
                 attempt += 1
 
-    def write(self, method: str, path: str, body: Json, *, if_match: str | None = None) -> Reply:
+    def write(
+        self,
+        method: str,
+        path: str,
+        body: Json | None,
+        *,
+        if_match: str | None = None,
+        intent: Intent = "any",
+        resource: str | None = None,
+        deadline: Deadline | None = None,
+        again: Callable[[], bool] = lambda: True,
+    ) -> Reply:
         """Send a change exactly once.
 
         It is sent again only when the BMC said that it did not carry it out: 401 after the session
-        expired, or 412 and 428, which ask for another If-Match; then at most four times.
+        expired; 412 and 428, which ask for another If-Match (a ladder that ends); and refusals that a quirk
+        or the BMC itself (Retry-After) says to repeat, until `deadline`, while `again` holds.
+
+        Args:
+            if_match: the ETag of what is changed, where the caller has read it.
+            intent: which refusals may be repeated.
+            resource: whose ETag counts, for an action; a PATCH has its own.
+            again: asked before each repetition; False settles for the last answer.
 
         Raises:
             NoAnswer: it went out, but no answer came.
             BmcUnreachable: it did not go out, since no connection came about.
         """
         with self._lock:
-            reply = Reply(0)
-            for tag in _etag_ladder(if_match):
-                headers = {"If-Match": tag} if tag else {}
-                reply = self._authorised(
-                    lambda client, headers=headers: self._exchange(  # type: ignore[misc]
-                        client, method, path, WRITE_S, body=body, headers=headers
-                    )
-                )
-                if reply.status not in (412, 428):
+            limit = deadline or Deadline.after(REFUSALS_S, "the BMC to take the request")
+            self._fresh_connection()
+            owner = resource or path
+            tag = if_match or (self._tags.get(owner) if self._wants_tag(method) else None)
+            condition = IfMatch(tag, self.behaviour.etag_forms)
+            tried = 1
+            while True:
+                reply = self._authorised(method, path, body, condition.now)
+                if reply.status in (412, 428):
+                    if not condition.refused(self._tag_now(owner)):
+                        return reply
+                    continue
+                self._tags.pop(owner, None)
+                asked = "retry-after" in reply.headers
+                rule = self.behaviour.retry_for(intent, reply.status, reply.why, asked=asked)
+                if reply.good or rule is None or tried > rule.times or limit.passed:
                     return reply
-            return reply
+                # A refusal that passes: the BMC is busy with something and tells nobody when it is done.
+                time.sleep(min(limit.left, retry_after(reply) if asked else rule.pause_s(tried)))
+                tried += 1
+                if not again():
+                    return reply
 
     def close(self) -> None:
         """Delete the session at the BMC and hang up; never raises."""
         with self._lock:
-            client, self._client = self._client, None
-            location, self._location = self._location, None
-            if client is None:
+            ending, self._open = self._open, None
+            if ending is None:
                 return
             try:
-                if location:
-                    self._exchange(client, "DELETE", location, CONNECT_S)
+                if ending.log_in.location:
+                    reply = self._exchange(ending.client, "DELETE", ending.log_in.location, CONNECT_S)
+                    # 401: it expired before us.
+                    if reply.good or reply.status in (401, 404):
+                        ending.log_in.forget()
             except Exception as problem:  # noqa: BLE001  # closing must not hide why we close
                 _log.warning(
                     "%s: session not deleted at %s: %s", self._target.server, self._target.address, problem
                 )
-            client.hang_up()
+            ending.client.hang_up()
 
-    def _log_in(self, client: WireClient, deadline: Deadline) -> None:
-        tried = f"Redfish log-in as {self._account.user}"
-        root = self._quick(client, "GET", ROOT, deadline, tried)
-        if "RedfishVersion" not in root.body and "Systems" not in root.body:
-            raise self._target.fault(
-                tried,
-                f"no Redfish service answers there ({root.why})",
-                "check the URL: is this the BMC's address?",
+    def _connected(self) -> WireClient:
+        with self._lock:
+            if self._open is not None:
+                return self._open.client
+            deadline = Deadline.after(CONNECT_LIMIT_S, "log-in")
+            client = WireClient(
+                self._target.address,
+                self._tls,
+                close_each=self.behaviour.connection_close,
+                any_encoding=self.behaviour.encoding == "any",
             )
-        self.root = root.body
-        sessions = link(as_dict(root.body.get("Links")), "Sessions")
-        reply, password = Reply(404), self._account.password()
-        if sessions or "SessionService" in root.body:
-            reply = self._quick(
+            log_in = LogIn(
+                self._target,
+                self._account,
                 client,
-                "POST",
-                sessions or _SESSIONS,
-                deadline,
-                tried,
-                body={"UserName": self._account.user, "Password": password},
+                lambda method, path, body, headers: self._quick(
+                    client, method, path, body, headers, deadline
+                ),
             )
-        token = reply.headers.get("x-auth-token")
-        if reply.good and token:
-            client.set_session_key(token)
-            self._location = _path(reply.headers.get("location") or link({"self": reply.body}, "self"))
-            return
-        # A BMC may quote what it was sent.
-        why = reply.why.replace(password, "********")
-        if reply.status in (401, 403):
-            raise self._target.credentials(tried, why)
-        if reply.status not in (404, 405, 501):
-            raise self._target.fault(
-                tried,
-                f"no session: {why}",
-                "close other sessions to this BMC, or wait until they expire",
-            )
-        self._log_in_basic(client, deadline, tried)
-
-    def _log_in_basic(self, client: WireClient, deadline: Deadline, tried: str) -> None:
-        """For services without sessions: credentials with every request (DSP0266, 13.3.4)."""
-        pair = f"{self._account.user}:{self._account.password()}".encode()
-        client.set_authorization_key(f"Basic {base64.b64encode(pair).decode()}")
-        systems = link(self.root, "Systems") or f"{ROOT}Systems"
-        reply = self._quick(client, "GET", systems, deadline, tried)
-        if reply.status in (401, 403):
-            raise self._target.credentials(tried, reply.why)
+            try:
+                log_in.open()
+            except BaseException:
+                client.hang_up()
+                raise
+            self._open, self.root = _Open(client, log_in), log_in.root
+            return client
 
     def _quick(
         self,
         client: WireClient,
         method: str,
         path: str,
+        body: Json | None,
+        headers: dict[str, str],
         deadline: Deadline,
-        tried: str,
-        body: Json | None = None,
     ) -> Reply:
+        limit = max(0.1, deadline.left)
         try:
-            return self._exchange(client, method, path, max(0.1, deadline.left), body=body)
+            return self._exchange(client, method, path, limit, body=body, headers=headers)
         except NoAnswer as silence:
-            raise self._target.unreachable(tried, str(silence)) from silence
+            raise self._target.unreachable(f"{method} {path}", str(silence)) from silence
 
-    def _authorised(self, send: Callable[[WireClient], Reply]) -> Reply:
+    def _authorised(
+        self, method: str, path: str, body: Json | None = None, condition: Condition = UNCONDITIONAL
+    ) -> Reply:
+        headers = {"If-Match": condition.header} if condition.header else {}
+        if condition.in_body and body is not None:
+            body = {"@odata.etag": condition.header, **body}
+        limit = READ_S if method == "GET" else WRITE_S
         client = self._connected()
-        reply = send(client)
+        reply = self._exchange(client, method, path, limit, body=body, headers=headers)
         if reply.status != 401:
             return reply
         # 401 means that nothing was carried out: the session has expired. Once.
-        self._location = None
-        self._client = None
+        if self._open is not None:
+            self._open.log_in.forget()
+        self._open = None
         client.hang_up()
-        return send(self._connected())
+        return self._exchange(self._connected(), method, path, limit, body=body, headers=headers)
 
     def _exchange(
         self,
@@ -228,44 +255,28 @@ class RedfishSession:
         body: Json | None = None,
         headers: dict[str, str] | None = None,
     ) -> Reply:
-        began = time.monotonic()
-        arguments: Json = {"headers": dict(headers or {}), "timeout": (min(CONNECT_S, limit), limit)}
-        if method != "GET":
-            arguments["body"] = body
-        with self._words(method, path):
-            raw = getattr(client, method.lower())(path, **arguments)
-        reply = reply_of(raw)
+        reply = exchange(self._target, client, method, path, limit, body, headers or {})
         self._answered_at = time.monotonic()
-        _log.debug(
-            "%s: %s %s: %d, %.2f s", self._target.server, method, path, reply.status, time.monotonic() - began
-        )
-        if 300 <= reply.status < 400 and reply.status != 304:
-            raise self._target.fault(
-                f"{method} {path}",
-                f"it redirects to {urlsplit(reply.headers.get('location', '')).netloc or 'another path'}, "
-                "where our credentials do not belong",
-                "give the address it redirects to in the rack file",
-            )
         return reply
 
-    @contextmanager
-    def _words(self, method: str, path: str) -> Iterator[None]:
-        """Turn what requests throws, wrapped by redfish, into our errors."""
-        tried = f"{method} {path}"
-        try:
-            yield
-        except redfish.rest.v1.RetriesExhaustedError as wrapped:
-            cause = wrapped.__cause__
-            if isinstance(cause, requests.exceptions.SSLError):
-                raise self._target.fault(
-                    tried,
-                    f"its certificate is not the trusted one ({_short(cause)})",
-                    "compare its SHA-256 fingerprint with the BMC's own, then correct `tls` in the rack file",
-                ) from wrapped
-            never_sent = isinstance(cause, requests.exceptions.ConnectTimeout) or _refused(cause)
-            if never_sent:
-                raise self._target.unreachable(tried, _short(cause)) from wrapped
-            raise NoAnswer(f"{tried}: no answer ({_short(cause)})") from wrapped
+    def _fresh_connection(self) -> None:
+        """A write goes out on a connection that the BMC has not had time to drop, or it is open for ever."""
+        if self._open is not None and time.monotonic() - self._answered_at > ALIVE_S:
+            self._open.client.hang_up()
+
+    def _wants_tag(self, method: str) -> bool:
+        return method != "POST" or self.behaviour.etag_on_actions
+
+    def _tag_now(self, path: str) -> str | None:
+        reply = self.get(path)
+        return _tag_of(reply) if reply.good else None
+
+    def _remember(self, path: str, reply: Reply) -> None:
+        tag = _tag_of(reply) if reply.good else None
+        if tag:
+            self._tags[path] = tag
+        else:
+            self._tags.pop(path, None)
 
     def _json_or_fault(self, path: str, reply: Reply) -> Reply:
         if reply.good and reply.text.strip() and not reply.body:
@@ -277,25 +288,5 @@ class RedfishSession:
         return reply
 
 
-def _etag_ladder(tag: str | None) -> list[str | None]:
-    """What to try as If-Match: as given, strong, unquoted, none; some BMCs refuse what others demand."""
-    if not tag or not tag.strip('"'):
-        return [None]
-    strong = tag.removeprefix("W/")
-    return list(dict.fromkeys([tag, strong, strong.strip('"'), None]))
-
-
-def _short(cause: BaseException | None) -> str:
-    inner = getattr(cause, "args", None)
-    reason = getattr(inner[0], "reason", inner[0]) if inner else cause
-    return str(reason).split(": ", 1)[-1][:200]
-
-
-def _refused(cause: BaseException | None) -> bool:
-    """Whether the connection never came about, so that nothing was sent."""
-    reason = getattr(cause.args[0], "reason", None) if cause is not None and cause.args else None
-    return type(reason).__name__ in ("NewConnectionError", "ConnectTimeoutError", "NameResolutionError")
-
-
-def _path(location: str | None) -> str | None:
-    return urlsplit(location).path if location else None
+def _tag_of(reply: Reply) -> str | None:
+    return reply.headers.get("etag") or text(reply.body, "@odata.etag") or None

@@ -17,10 +17,13 @@ import certifi
 import redfish.rest.v1
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.util import SKIP_HEADER
 
 from lab.rack.model import Tls
 
 CONNECT_S = 4.0
+ANY_ENCODING = {"Accept-Encoding": SKIP_HEADER}
+"""Headers by which a request says nothing of encodings; some BMCs keep registries only packed (Q12)."""
 LARGEST_BODY = 32 * 2**20
 """Bytes of an answer; the largest honest one, a registry, has about two million."""
 
@@ -72,9 +75,18 @@ class WireClient(redfish.rest.v1.HttpClient):  # type: ignore[misc]  # redfish i
     Args:
         url: base URL of the BMC.
         tls: how its certificate is trusted; None means by the system's authorities, "none" not at all.
+        close_each: a new connection for each request (facts/bmc.md Q33).
+        any_encoding: leave Accept-Encoding out.
     """
 
-    def __init__(self, url: str, tls: Tls | Literal["none"] | None) -> None:
+    def __init__(
+        self,
+        url: str,
+        tls: Tls | Literal["none"] | None,
+        *,
+        close_each: bool = False,
+        any_encoding: bool = False,
+    ) -> None:
         pinned = tls.fingerprint if isinstance(tls, Tls) else None
         # It has no path for our verbs to fall back on before the adapters are in place.
         super().__init__(
@@ -88,7 +100,9 @@ class WireClient(redfish.rest.v1.HttpClient):  # type: ignore[misc]  # redfish i
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
         self._session.trust_env = False
-        self._session.headers["Accept-Encoding"] = "identity"
+        self._session.headers["Accept-Encoding"] = SKIP_HEADER if any_encoding else "identity"
+        if close_each:
+            self._session.headers["Connection"] = "close"
 
     def _rest_request(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # as in redfish
         kwargs["allow_redirects"] = False
@@ -96,7 +110,7 @@ class WireClient(redfish.rest.v1.HttpClient):  # type: ignore[misc]  # redfish i
         return super()._rest_request(*args, **kwargs)
 
     def hang_up(self) -> None:
-        """Close every connection."""
+        """Close every connection; the next request opens one."""
         self._session.close()
 
 

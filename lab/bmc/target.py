@@ -54,13 +54,13 @@ class Target:
             next_step="check the address in the rack file, the BMC's cable and power, and firewalls",
         )
 
-    def credentials(self, tried: str, why: str) -> BmcCredentials:
+    def credentials(self, tried: str, why: str, next_step: str | None = None) -> BmcCredentials:
         """The BMC answers but does not let us in."""
         return BmcCredentials(
             redact(f"BMC {self.address} refuses user or password: {why}"),
             server=self.server,
             tried=redact(tried),
-            next_step="check `user` and the secret that `password` names in the rack file",
+            next_step=next_step or "check `user` and the secret that `password` names in the rack file",
         )
 
     def locked(self, tried: str, why: str) -> BmcAccountLocked:

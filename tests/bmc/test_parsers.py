@@ -6,16 +6,14 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyghmi.ipmi import events
 
-from lab.bmc import ipmi_decode, redfish_boot, redfish_media, redfish_read
+from lab.bmc import ipmi_decode, redfish_boot, redfish_inventory, redfish_logs, redfish_media, redfish_sensors
 from lab.bmc.api import BootDevice
 from lab.bmc.redfish_json import Json
 from lab.bmc.redfish_reply import Reply
-from lab.bmc.redfish_session import _etag_ladder
 from lab.bmc.redfish_tree import RedfishTree
 from lab.bmc.target import Target, Unsupported
 from lab.errors import LabError
@@ -105,9 +103,9 @@ def test_redfish_json_of_any_shape(first: Json, rest: Json) -> None:
     tree = RedfishTree(session, Target("s", "there"))
     media = redfish_media.RedfishMedia(session, tree, Target("s", "there"), "redfish")
     reads = [
-        lambda: redfish_read.read_inventory(tree),
-        lambda: redfish_read.read_sensors(tree),
-        lambda: redfish_read.read_log(tree, redfish_read.log_service(tree)),
+        lambda: redfish_inventory.read_inventory(tree),
+        lambda: redfish_sensors.read_sensors(tree),
+        lambda: redfish_logs.read_log(tree, redfish_logs.log_service(tree)),
         lambda: redfish_boot.override(tree.system),
         lambda: redfish_boot.plan(tree, tree.system, BootDevice.CD, "uefi"),
         media.inserted,
@@ -163,17 +161,3 @@ def test_entries_of_a_clock_that_was_never_set_are_placed_by_their_age() -> None
     assert at is not None
     assert abs(datetime.now(UTC) - at - timedelta(seconds=60)) < timedelta(seconds=1)
     assert ipmi_decode._since_start(200, 160) is None
-
-
-@pytest.mark.parametrize(
-    ("tag", "ladder"),
-    [
-        ('W/"1"', ['W/"1"', '"1"', "1", None]),
-        ('"1"', ['"1"', "1", None]),
-        ("", [None]),
-        ('""', [None]),
-        (None, [None]),
-    ],
-)
-def test_etag_ladder(tag: str | None, ladder: list[str | None]) -> None:
-    assert _etag_ladder(tag) == ladder
