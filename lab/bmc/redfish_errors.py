@@ -16,50 +16,42 @@ from lab.errors import LabError
 _WHAT_TLS_SAYS = (
     (
         "certificate has expired",
-        "its certificate has expired",
+        "it has expired",
         "renew the BMC's certificate, or pin its fingerprint in `tls`; check the controller's clock",
     ),
     (
         "not yet valid",
-        "its certificate is not valid yet",
+        "it is not valid yet",
         "set the BMC's clock and the controller's, or renew the certificate",
     ),
     (
         "Fingerprints did not match",
-        "its certificate is not the pinned one",
+        "it is not the pinned one",
         "compare its SHA-256 fingerprint with the BMC's own: if the certificate was renewed, correct "
         "`tls.fingerprint` in the rack file; if not, somebody else answers there",
     ),
     (
         "Hostname mismatch",
-        "its certificate is for another name",
+        "it is for another name",
         "use the address that the certificate names, or pin its fingerprint in `tls`",
     ),
     (
         "IP address mismatch",
-        "its certificate is for another address",
+        "it is for another address",
         "use the address that the certificate names, or pin its fingerprint in `tls`",
     ),
     (
         "self-signed certificate",
-        "its certificate is self-signed, so no authority vouches for it",
+        "it is self-signed, so no authority vouches for it",
         "pin its fingerprint in `tls`, or give the authority's file as `tls.ca`",
     ),
     (
         "unable to get local issuer",
-        "no authority that is trusted here vouches for its certificate",
+        "no authority that is trusted here vouches for it",
         "give the authority's file as `tls.ca` in the rack file, or pin the fingerprint",
     ),
-    (
-        "WRONG_VERSION_NUMBER",
-        "it speaks no TLS at that port",
-        "check scheme and port of the URL in the rack file",
-    ),
 )
-_OTHER_TLS = (
-    "its certificate is not the trusted one",
-    "compare its SHA-256 fingerprint with the BMC's own, then correct `tls` in the rack file",
-)
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF", "PACKET_LENGTH_TOO_LONG")
 
 
 class NoAnswer(Exception):
@@ -72,7 +64,9 @@ def words(target: Target, tried: str) -> Iterator[None]:
 
     Raises:
         BmcUnreachable: no connection came about, so nothing was sent.
-        LabFault: TLS failed, which is before anything is sent; or what answers speaks no HTTP.
+        BmcCertificate: TLS failed, which is before anything is sent.
+        NotABmc: what answers speaks no TLS, or no HTTP.
+        LabFault: the answer is larger than any BMC's.
         NoAnswer: it was sent, and no answer came.
     """
     try:
@@ -87,25 +81,20 @@ def _ours(target: Target, tried: str, cause: BaseException | None) -> LabError |
     if isinstance(cause, requests.exceptions.ConnectTimeout) or _never_sent(cause):
         return target.unreachable(tried, _short(cause))
     if isinstance(cause, BodyTooLarge):
-        return target.fault(
-            tried, f"its answer is too large ({cause})", "is this a BMC? if so, reset or update it"
-        )
+        return target.fault(tried, f"its answer is too large ({cause})", "reset the BMC, or update it")
     if _no_http(cause):
-        return target.fault(
-            tried,
-            "what answers there speaks no HTTP",
-            "check address and port in the rack file: is this the BMC's?",
-        )
+        return target.not_a_bmc(tried, "what answers there speaks no HTTP")
     slow = isinstance(cause, BodyTooSlow)
     return NoAnswer(f"{tried}: no answer ({'it began, but did not end' if slow else _short(cause)})")
 
 
 def _tls(target: Target, tried: str, said: str) -> LabError:
+    if any(sign in said for sign in _NO_TLS):
+        return target.not_a_bmc(tried, f"it speaks no TLS at that port ({said})")
     for sign, what, next_step in _WHAT_TLS_SAYS:
         if sign.lower() in said.lower():
-            return target.fault(tried, f"{what} ({said})", next_step)
-    what, next_step = _OTHER_TLS
-    return target.fault(tried, f"{what} ({said})", next_step)
+            return target.certificate(tried, f"{what} ({said})", next_step)
+    return target.certificate(tried, said)
 
 
 def _short(cause: BaseException | None) -> str:

@@ -20,6 +20,7 @@ from lab.secret import conceal
 ROOT = "/redfish/v1/"
 _SESSIONS = "/redfish/v1/SessionService/Sessions"
 _NOT_HERE = {404, 405, 501}
+_LATER = {429, 500, 502, 503, 504}
 _FULL = re.compile(
     r"RAC0218|SessionLimitExceeded|(maximum|limit|too many)[^.]*session|session[^.]*limit", re.I
 )
@@ -52,8 +53,9 @@ class LogIn:
         """Find the service root, delete what a killed process of ours left, open a session.
 
         Raises:
-            BmcCredentials: user or password is wrong, expired or locked.
-            LabFault: this is no Redfish service, or it has no session to spare.
+            BmcCredentials, BmcAccountLocked: user or password is wrong, expired or locked.
+            BmcBusy: it has no session to spare, or is not ready yet.
+            NotABmc: this is no Redfish service.
         """
         reply = self._ask("GET", ROOT, None, {})
         if "RedfishVersion" not in reply.body and "Systems" not in reply.body:
@@ -96,11 +98,7 @@ class LogIn:
 
     def _problem(self, reply: Reply) -> LabError:
         if _LOCKED.search(reply.why):
-            return self._target.credentials(
-                self._tried,
-                f"the account is locked: {reply.why}",
-                "wait until the lock-out ends or unlock the account at the BMC; more tries make it longer",
-            )
+            return self._target.locked(self._tried, reply.why)
         if _EXPIRED.search(reply.why):
             return self._target.credentials(
                 self._tried,
@@ -108,30 +106,19 @@ class LogIn:
                 "change it at the BMC, then put the new one where `password` in the rack file points",
             )
         if _FULL.search(reply.why):
-            return self._target.fault(
-                self._tried,
-                f"its session table is full: {reply.why}",
-                "close other sessions to this BMC (its web page, other scripts), wait until they expire, "
-                "or restart the BMC",
-            )
+            return self._target.busy(self._tried, f"its session table is full: {reply.why}")
         if reply.status in (401, 403):
             return self._target.credentials(self._tried, reply.why)
+        if reply.status in _LATER:
+            return self._target.busy(self._tried, f"no session: {reply.why}")
         return self._target.fault(
             self._tried, f"no session: {reply.why}", "see the BMC's own log; restart the BMC if it goes on"
         )
 
     def _no_service(self, reply: Reply) -> LabError:
-        if reply.status in (500, 502, 503, 504):
-            return self._target.fault(
-                self._tried,
-                f"its Redfish service is not ready ({reply.why})",
-                "wait until the BMC has started; restart it if it goes on",
-            )
-        return self._target.fault(
-            self._tried,
-            f"no Redfish service answers there ({reply.why})",
-            "check the URL: is this the BMC's?",
-        )
+        if reply.status in _LATER:
+            return self._target.busy(self._tried, f"its Redfish service is not ready ({reply.why})")
+        return self._target.not_a_bmc(self._tried, f"no Redfish service answers there ({reply.why})")
 
     def _log_in_basic(self) -> None:
         """For services without sessions: credentials with every request (DSP0266, 13.3.4)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -24,6 +25,7 @@ from lab.bmc.target import ALIVE_S, Account, Target
 from lab.deadline import Deadline
 from lab.errors import BmcUnreachable
 from lab.rack.model import Tls
+from lab.secret import redact
 
 CONNECT_LIMIT_S = 9.0
 """Seconds until a BMC counts as unreachable."""
@@ -34,6 +36,9 @@ REFUSALS_S = 90.0
 """Seconds for which a refused write is sent again where the caller gives no deadline."""
 _AWAY = {502, 503, 504}
 """Statuses by which a BMC says "later"."""
+_SPOILED_EVERY_S = 0.2
+_MOST_SEEN = 100
+"""Requests that are kept as evidence."""
 _log = logging.getLogger(__name__)
 
 
@@ -65,6 +70,7 @@ class RedfishSession:
         self._lock = threading.RLock()
         self._answered_at = 0.0
         self._tags: dict[str, str] = {}
+        self._seen: deque[str] = deque(maxlen=_MOST_SEEN)
         self.root: Json = {}
         self.behaviour = behaviour or quirks.applying(Identity()).behaviour
 
@@ -74,7 +80,7 @@ class RedfishSession:
         Raises:
             BmcUnreachable: nothing answers within `CONNECT_LIMIT_S`.
             BmcCredentials: user or password is wrong.
-            LabFault: the certificate is not the trusted one, or this is no Redfish service.
+            BmcAccountLocked, BmcCertificate, NotABmc, BmcBusy: each as its name says.
         """
         with self._lock:
             client = self._connected()
@@ -107,12 +113,14 @@ class RedfishSession:
                 else:
                     asked = "retry-after" in reply.headers
                     rule = self.behaviour.retry_for("read", reply.status, reply.why, asked=asked)
-                    tries = rule.times + 1 if rule else READ_TRIES if reply.status in _AWAY else 1
+                    spoiled = reply.good and _no_json(reply)
+                    tries = rule.times + 1 if rule else READ_TRIES if reply.status in _AWAY or spoiled else 1
                     if attempt >= tries:
                         self._remember(path, reply)
                         return self._json_or_fault(path, reply)
                     # The BMC asked for this pause, or is known to need it.
-                    time.sleep(rule.pause_s(attempt) if rule and not asked else retry_after(reply))
+                    pause = rule.pause_s(attempt) if rule and not asked else retry_after(reply)
+                    time.sleep(_SPOILED_EVERY_S if spoiled else pause)
                 attempt += 1
 
     def write(
@@ -185,6 +193,13 @@ class RedfishSession:
                 )
             ending.client.hang_up()
 
+    def seen(self) -> tuple[str, ...]:
+        """What went over the wire since this was last asked, redacted, the oldest first."""
+        with self._lock:
+            lines = tuple(self._seen)
+            self._seen.clear()
+            return lines
+
     def _connected(self) -> WireClient:
         with self._lock:
             if self._open is not None:
@@ -255,9 +270,17 @@ class RedfishSession:
         body: Json | None = None,
         headers: dict[str, str] | None = None,
     ) -> Reply:
-        reply = exchange(self._target, client, method, path, limit, body, headers or {})
+        try:
+            reply = exchange(self._target, client, method, path, limit, body, headers or {})
+        except NoAnswer as silence:
+            self._note(str(silence))
+            raise
+        self._note(f"{method} {path}: {reply.why if not reply.good else f'HTTP {reply.status}'}")
         self._answered_at = time.monotonic()
         return reply
+
+    def _note(self, line: str) -> None:
+        self._seen.append(redact(line))
 
     def _fresh_connection(self) -> None:
         """A write goes out on a connection that the BMC has not had time to drop, or it is open for ever."""
@@ -279,13 +302,17 @@ class RedfishSession:
             self._tags.pop(path, None)
 
     def _json_or_fault(self, path: str, reply: Reply) -> Reply:
-        if reply.good and reply.text.strip() and not reply.body:
+        if reply.good and _no_json(reply):
             raise self._target.fault(
                 f"GET {path}",
                 f"the answer is no JSON object ({title(reply.text)})",
                 "reset the BMC, or update it",
             )
         return reply
+
+
+def _no_json(reply: Reply) -> bool:
+    return bool(reply.text.strip()) and not reply.body
 
 
 def _tag_of(reply: Reply) -> str | None:

@@ -339,7 +339,7 @@ class TestTls:
             assert service.bmc(tls=Tls(fingerprint=f"sha256:{digest}")).power() == "off"
             wrong = f"sha256:{'00' * 32}"
             before = len(service.requests)
-            with pytest.raises(LabError, match="certificate is not the pinned one"):
+            with pytest.raises(LabError, match="it is not the pinned one"):
                 service.bmc(tls=Tls(fingerprint=wrong)).power()
             assert len(service.requests) == before
 
