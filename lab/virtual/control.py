@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -53,6 +53,8 @@ class ServerStatus:
     boot_override: BootDevice
     boot_once: bool
     media: str | None
+    counts: dict[str, Any] = field(default_factory=dict)
+    """For judges: what was really done to the server (`server`), and by face what was asked of it."""
 
 
 def up(rack: Rack, progress: Progress) -> bool:
@@ -153,6 +155,7 @@ def _status(server: Server, known: dict[str, Any] | None) -> ServerStatus:
         boot_override=BootDevice(known["boot_override"]) if known else BootDevice.NONE,
         boot_once=known["boot_once"] if known else True,
         media=known["media"] if known else None,
+        counts=known["counts"] if known else {},
     )
 
 

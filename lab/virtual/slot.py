@@ -97,6 +97,10 @@ class Slot:
             "boot_once": self.chassis.override.once,
             "identify": self.chassis.identify,
             "media": media.url if media else None,
+            "counts": {
+                "server": dict(self.chassis.acts),
+                "redfish": self.redfish.face.status() if self.redfish else {},
+            },
         }
 
     def _accounts(self) -> tuple[Account, ...]:

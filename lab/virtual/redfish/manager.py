@@ -1,66 +1,54 @@
-"""Managers/1 (the BMC itself, its event log) and Chassis/1 (lamp and sensors)."""
+"""Managers/1 (the BMC itself: clock, reset) and Chassis/1 (lamp; sensors are in `sensors`)."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import contextlib
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from importlib import metadata
 
 from lab.virtual import hardware
-from lab.virtual.ipmi import sel, sensors
-from lab.virtual.ipmi.face import IpmiFace
-from lab.virtual.ipmi.sdr import AnalogSensor
-from lab.virtual.redfish import messages, system
+from lab.virtual.redfish import inventory, messages, sensors, system
 from lab.virtual.redfish.face import (
     CHASSIS,
     MANAGER,
+    OK,
     ROOT,
     SYSTEM,
     Json,
     RedfishFace,
-    Reply,
     Resource,
     action,
     collection,
     heading,
     link,
-    parameters,
     writable,
 )
 
-LOG = f"{MANAGER}/LogServices/Sel"
-ENTRIES = f"{LOG}/Entries"
-CLEAR = "LogService.ClearLog"
-_EPOCH = "1970-01-01T00:00:00+00:00"
+RESET = "Manager.Reset"
+RESETS = ["ForceRestart", "GracefulRestart"]
+_ZONE_LIMIT = timedelta(hours=14)
 
 
-def resources(*, event_log: bool) -> dict[str, Resource]:
-    """Every path at and under Managers and Chassis; log and sensors only where there is an IPMI face."""
-    found = {
+def resources(*, sensed: bool) -> dict[str, Resource]:
+    """Every path of Managers and Chassis; sensors only where there is an IPMI face."""
+    return {
         f"{ROOT}/Managers": Resource(
             lambda _: collection(f"{ROOT}/Managers", "ManagerCollection", "Managers", [MANAGER])
         ),
-        MANAGER: Resource(read),
+        MANAGER: Resource(read, patch),
         f"{ROOT}/Chassis": Resource(
             lambda _: collection(f"{ROOT}/Chassis", "ChassisCollection", "Chassis", [CHASSIS])
         ),
         CHASSIS: Resource(read_chassis, patch_chassis),
+        **(sensors.resources() if sensed else {}),
     }
-    if event_log:
-        services = f"{MANAGER}/LogServices"
-        found |= {
-            services: Resource(lambda _: collection(services, "LogServiceCollection", "Log Services", [LOG])),
-            LOG: Resource(read_log_service),
-            ENTRIES: Resource(read_entries),
-            f"{LOG}/Actions/{CLEAR}": Resource(post=clear_log),
-            f"{CHASSIS}/Thermal": Resource(read_thermal),
-            f"{CHASSIS}/Power": Resource(read_power),
-        }
-    return found
 
 
-def now() -> str:
-    """The BMC's clock, in Redfish's form of ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+@cache
+def version() -> str:
+    """The BMC's firmware version, which is this program's."""
+    return metadata.version("hypervisor-lab")
 
 
 def read(face: RedfishFace) -> Json:
@@ -69,27 +57,44 @@ def read(face: RedfishFace) -> Json:
         "ManagerType": "BMC",
         "Manufacturer": "hypervisor-lab",
         "Model": "Virtual BMC",
-        "FirmwareVersion": metadata.version("hypervisor-lab"),
+        "FirmwareVersion": version(),
         "UUID": face.uuid,
-        "DateTime": now(),
-        "DateTimeLocalOffset": "+00:00",
+        "DateTime": face.clock.now(),
+        "DateTimeLocalOffset": face.clock.offset,
+        "LastResetTime": face.started.isoformat(timespec="seconds"),
         "PowerState": "On",
-        "Status": system.OK,
+        "Status": OK,
         "VirtualMedia": link(f"{MANAGER}/VirtualMedia"),
+        "LogServices": link(f"{MANAGER}/LogServices"),
         "Links": {
             "ManagerForServers": [link(SYSTEM)],
             "ManagerForChassis": [link(CHASSIS)],
             "ManagerInChassis": link(CHASSIS),
         },
+        "Actions": {f"#{RESET}": action(f"{MANAGER}/Actions/{RESET}", ResetType=RESETS)},
     }
     if face.ipmi is not None:
-        found["LogServices"] = link(f"{MANAGER}/LogServices")
         found["SerialConsole"] = {
             "ServiceEnabled": True,
             "MaxConcurrentSessions": 1,
             "ConnectTypesSupported": ["IPMI"],
         }
     return found
+
+
+async def patch(face: RedfishFace, body: Json) -> None:
+    """The clock and its time zone."""
+    wanted = writable(body, read(face), ("DateTime", "DateTimeLocalOffset"))
+    zone = face.clock.zone
+    if "DateTimeLocalOffset" in wanted:
+        text = wanted["DateTimeLocalOffset"]
+        zone = _moment("DateTimeLocalOffset", text, f"2000-01-01T00:00:00{text}").utcoffset() or timedelta()
+        if abs(zone) > _ZONE_LIMIT:
+            raise messages.out_of_range("DateTimeLocalOffset", text, "-14:00 to +14:00")
+    if "DateTime" in wanted:
+        moment = _moment("DateTime", wanted["DateTime"], wanted["DateTime"])
+        face.clock.ahead = moment - datetime.now(UTC)
+    face.clock.zone = zone
 
 
 def read_chassis(face: RedfishFace) -> Json:
@@ -103,11 +108,13 @@ def read_chassis(face: RedfishFace) -> Json:
         "PowerState": face.chassis.power.capitalize(),
         "IndicatorLED": "Blinking" if face.chassis.identify else "Off",
         "LocationIndicatorActive": face.chassis.identify,
-        "Status": system.OK,
+        "Status": OK,
+        "NetworkAdapters": link(inventory.ADAPTERS),
+        "Drives": link(inventory.DRIVES),
         "Links": {"ComputerSystems": [link(SYSTEM)], "ManagedBy": [link(MANAGER)]},
     }
     if face.ipmi is not None:
-        found |= {"Thermal": link(f"{CHASSIS}/Thermal"), "Power": link(f"{CHASSIS}/Power")}
+        found |= {name: link(f"{CHASSIS}/{name}") for name in sensors.LINKS}
     return found
 
 
@@ -116,100 +123,13 @@ async def patch_chassis(face: RedfishFace, body: Json) -> None:
     await system.patch(face, writable(body, read_chassis(face), ("IndicatorLED", "LocationIndicatorActive")))
 
 
-def read_thermal(face: RedfishFace) -> Json:
-    """Temperatures and fans."""
-    path = f"{CHASSIS}/Thermal"
-    return heading(path, "Thermal.v1_7_1.Thermal", "Thermal") | {
-        "Temperatures": _readings(face, path, "Temperatures", sensors.TEMPERATURE, "ReadingCelsius"),
-        "Fans": [
-            {**fan, "ReadingUnits": "RPM"} for fan in _readings(face, path, "Fans", sensors.FAN, "Reading")
-        ],
-    }
-
-
-def read_power(face: RedfishFace) -> Json:
-    """Voltages; a virtual server has no power draw to tell."""
-    path = f"{CHASSIS}/Power"
-    return heading(path, "Power.v1_7_1.Power", "Power") | {
-        "Voltages": _readings(face, path, "Voltages", sensors.VOLTAGE, "ReadingVolts")
-    }
-
-
-def read_log_service(_: RedfishFace) -> Json:
-    """The log's own resource."""
-    return heading(LOG, "LogService.v1_4_0.LogService", "System Event Log") | {
-        "LogEntryType": "SEL",
-        "OverWritePolicy": "NeverOverWrites",
-        "ServiceEnabled": True,
-        "DateTime": now(),
-        "DateTimeLocalOffset": "+00:00",
-        "Entries": link(ENTRIES),
-        "Actions": {f"#{CLEAR}": action(f"{LOG}/Actions/{CLEAR}")},
-    }
-
-
-async def read_entries(face: RedfishFace) -> Json:
-    """The whole log, entries in full, as `ipmi_sim` keeps it."""
-    entries = [_entry(event) for event in await sel.read(_ipmi(face).face)]
-    listing = collection(ENTRIES, "LogEntryCollection", "Log Entries", [])
-    return listing | {"Members": entries, "Members@odata.count": len(entries)}
-
-
-async def clear_log(face: RedfishFace, body: Json) -> Reply:
-    """Empty the log."""
-    parameters(body, CLEAR, {})
-    await sel.clear(_ipmi(face).face)
-    return Reply()
-
-
-def _ipmi(face: RedfishFace) -> IpmiFace:
-    if face.ipmi is None:
-        raise messages.not_found(LOG)
-    return face.ipmi
-
-
-def _entry(event: sel.Event) -> Json:
-    severity = "OK"
-    if event.direction.startswith("Assert"):
-        severity = "Critical" if "ritical" in event.text and "Non-critical" not in event.text else "Warning"
-    return heading(f"{ENTRIES}/{event.id}", "LogEntry.v1_15_0.LogEntry", f"Log Entry {event.id}") | {
-        "EntryType": "SEL",
-        "Created": event.at.isoformat() if event.at else _EPOCH,
-        "Severity": severity,
-        "Message": " ".join(part for part in (event.sensor, event.text, event.direction) if part),
-    }
-
-
-def _readings(face: RedfishFace, path: str, name: str, kind: int, reading: str) -> list[Json]:
-    chosen = [sensor for sensor in sensors.ANALOG if sensor.kind == kind]
-    return [_reading(face, f"{path}#/{name}/{index}", sensor, reading) for index, sensor in enumerate(chosen)]
-
-
-def _reading(face: RedfishFace, path: str, sensor: AnalogSensor, reading: str) -> Json:
-    raw = _ipmi(face).reading(sensor.file)
-    limits = sensor.thresholds
-    named = {
-        "UpperThresholdNonCritical": limits.upper_non_critical,
-        "UpperThresholdCritical": limits.upper_critical,
-        "UpperThresholdFatal": limits.upper_non_recoverable,
-        "LowerThresholdNonCritical": limits.lower_non_critical,
-        "LowerThresholdCritical": limits.lower_critical,
-        "LowerThresholdFatal": limits.lower_non_recoverable,
-    }
-    over = [
-        name
-        for name, limit in named.items()
-        if limit and (raw >= limit if name.startswith("Upper") else raw <= limit)
-    ]
-    health = (
-        "OK" if not over else "Critical" if any("NonCritical" not in name for name in over) else "Warning"
-    )
-    return {
-        "@odata.id": path,
-        "MemberId": path.rsplit("/", 1)[-1],
-        "Name": sensor.name,
-        "SensorNumber": sensor.number,
-        "Status": {"State": "Enabled", "Health": health},
-        reading: round(sensor.value(raw), 3),
-        **{name: round(sensor.value(limit), 3) for name, limit in named.items() if limit},
-    }
+def _moment(name: str, value: object, text: object) -> datetime:
+    if not isinstance(value, str) or not isinstance(text, str):
+        raise messages.wrong_type(name, value)
+    found: datetime | None = None
+    with contextlib.suppress(ValueError):
+        found = datetime.fromisoformat(text)
+    if found is None or found.utcoffset() is None:
+        why = f"The value '{value}' for the property {name} is of a different format than the property takes."
+        raise messages.RedfishError(400, "PropertyValueFormatError", why, arguments=[value, name])
+    return found

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import aiohttp
-
-from lab.virtual.chassis import Media
+from lab.virtual.board import Media
 from lab.virtual.redfish import messages
 from lab.virtual.redfish.face import (
     MANAGER,
@@ -21,12 +18,12 @@ from lab.virtual.redfish.face import (
     collection,
     heading,
     parameters,
+    writable,
 )
+from lab.virtual.redfish.fetch import PROTOCOLS, check_source, fetch
 
 CD = f"{MANAGER}/VirtualMedia/Cd"
 INSERT, EJECT = "VirtualMedia.InsertMedia", "VirtualMedia.EjectMedia"
-_FETCH = aiohttp.ClientTimeout(total=600, sock_connect=10, sock_read=30)
-_CHUNK = 2**20
 _INSERT_PARAMETERS: dict[str, type] = {
     "Image": str,
     "Inserted": bool,
@@ -36,7 +33,6 @@ _INSERT_PARAMETERS: dict[str, type] = {
     "UserName": str,
     "Password": str,
 }
-_PROTOCOLS = ["HTTP", "HTTPS"]
 _METHODS = ["Stream", "Upload"]
 
 
@@ -45,7 +41,7 @@ def resources() -> dict[str, Resource]:
     listing = f"{ROOT}/Managers/1/VirtualMedia"
     return {
         listing: Resource(lambda _: collection(listing, "VirtualMediaCollection", "Virtual Media", [CD])),
-        CD: Resource(read),
+        CD: Resource(read, patch),
         f"{CD}/Actions/{INSERT}": Resource(post=insert),
         f"{CD}/Actions/{EJECT}": Resource(post=eject),
     }
@@ -63,9 +59,11 @@ def read(face: RedfishFace) -> Json:
         "ConnectedVia": "URI" if media else "NotConnected",
         "TransferMethod": "Upload" if media else None,
         "TransferProtocolType": urlsplit(media.url).scheme.upper() if media else None,
+        "UserName": None,
+        "Password": None,
         "Actions": {
             f"#{INSERT}": action(
-                f"{CD}/Actions/{INSERT}", TransferProtocolType=_PROTOCOLS, TransferMethod=_METHODS
+                f"{CD}/Actions/{INSERT}", TransferProtocolType=PROTOCOLS, TransferMethod=_METHODS
             ),
             f"#{EJECT}": action(f"{CD}/Actions/{EJECT}"),
         },
@@ -73,30 +71,22 @@ def read(face: RedfishFace) -> Json:
 
 
 async def insert(face: RedfishFace, body: Json) -> Reply:
-    """Fetch the image, then attach it; answered when a running server can read it."""
+    """Fetch the image, then attach it; answered when a running server can read it.
+
+    Raises:
+        RedfishError: 400 for a parameter or an image that is no good, 409 where the drive is taken.
+    """
     wanted = parameters(body, INSERT, _INSERT_PARAMETERS)
-    url = wanted.get("Image")
-    if not url:
+    if not wanted.get("Image"):
         raise messages.missing_parameter(INSERT, "Image")
-    scheme = urlsplit(url).scheme.upper()
     for name, value, allowed in (
-        ("Image", scheme, _PROTOCOLS),
-        ("TransferProtocolType", wanted.get("TransferProtocolType", scheme), _PROTOCOLS),
         ("TransferMethod", wanted.get("TransferMethod", "Upload"), _METHODS),
         ("Inserted", str(wanted.get("Inserted", True)), ["True"]),
         ("WriteProtected", str(wanted.get("WriteProtected", True)), ["True"]),
     ):
         if value not in allowed:
             raise messages.not_in_list(name, value, allowed, action=INSERT)
-    if face.chassis.media is not None:
-        raise messages.RedfishError(409, "ResourceInUse", "The drive holds an image already; eject it first.")
-    face.media_count += 1
-    name = f"media/{face.media_count}.img"
-    login = (
-        aiohttp.BasicAuth(wanted["UserName"], wanted.get("Password", "")) if wanted.get("UserName") else None
-    )
-    await _fetch(url, login, face.chassis.folder.path / name)
-    await face.chassis.insert(Media(url, name))
+    await _attach(face, wanted)
     return Reply()
 
 
@@ -107,30 +97,50 @@ async def eject(face: RedfishFace, body: Json) -> Reply:
     return Reply()
 
 
-async def _fetch(url: str, login: aiohttp.BasicAuth | None, file: Path) -> None:
-    partial = file.with_suffix(".part")
+async def patch(face: RedfishFace, body: Json) -> None:
+    """Mount and unmount without actions, as some BMCs only do (facts/bmc.md Q20).
+
+    `Image` with a URL mounts it; `Image: null` or `Inserted: false` unmounts.
+
+    Raises:
+        RedfishError: 400 for what is not allowed or not enough, 409 where the drive is taken.
+    """
+    wanted = writable(body, read(face), tuple(_INSERT_PARAMETERS))
+    for name, value in wanted.items():
+        if value is not None and not isinstance(value, _INSERT_PARAMETERS[name]):
+            raise messages.wrong_type(name, value)
+    if wanted.get("WriteProtected") is False:
+        raise messages.not_in_list("WriteProtected", False, ["True"])
+    if wanted.get("TransferMethod") not in (None, *_METHODS):
+        raise messages.not_in_list("TransferMethod", wanted["TransferMethod"], _METHODS)
+    held = face.chassis.media
+    image, inserted = wanted.get("Image"), wanted.get("Inserted")
+    if inserted is False or ("Image" in wanted and not image):
+        if inserted is True or image:
+            text = "Image and Inserted contradict each other; nothing was changed."
+            raise messages.RedfishError(400, "PropertyValueConflict", text, arguments=["Inserted", "Image"])
+        await face.chassis.eject()
+    elif image:
+        if held is None or held.url != image:
+            await _attach(face, {name: value for name, value in wanted.items() if value is not None})
+    elif inserted and held is None:
+        text = "The property Image is required where media are to be inserted."
+        raise messages.RedfishError(400, "PropertyMissing", text, arguments=["Image"])
+
+
+async def _attach(face: RedfishFace, wanted: Json) -> None:
+    url = wanted["Image"]
+    check_source(INSERT, "Image", url, wanted.get("TransferProtocolType"), "TransferProtocolType")
+    if face.chassis.media is not None:
+        raise messages.RedfishError(409, "ResourceInUse", "The drive holds an image already; eject it first.")
+    if face.media_busy:
+        raise messages.RedfishError(409, "ResourceInUse", "Another image is being fetched into the drive.")
+    face.media_count += 1
+    name = f"media/{face.media_count}.img"
+    file = face.chassis.folder.path / name
+    face.media_busy = True
     try:
-        # As a BMC does by default (VerifyCertificate: false); what is fetched is checked by whoever boots it.
-        async with (
-            aiohttp.ClientSession(timeout=_FETCH, auth=login, auto_decompress=False) as client,
-            client.get(url, ssl=False) as answer,
-        ):
-            if answer.status != 200:
-                raise _unfetched(url, f"HTTP status {answer.status}")
-            size = 0
-            with partial.open("wb") as stream:
-                async for chunk in answer.content.iter_chunked(_CHUNK):
-                    size += await asyncio.to_thread(stream.write, chunk)
-            if size == 0:
-                raise _unfetched(url, "it is empty")
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise _unfetched(url, str(error) or type(error).__name__) from error
-    else:
-        partial.replace(file)
+        await fetch(url, wanted.get("UserName", ""), wanted.get("Password", ""), file)
+        await face.chassis.insert(Media(url, name))
     finally:
-        partial.unlink(missing_ok=True)
-
-
-def _unfetched(url: str, why: str) -> messages.RedfishError:
-    text = f"The image at '{url}' cannot be fetched: {why}."
-    return messages.RedfishError(400, "ResourceAtUriInUnknownFormat", text, arguments=[url])
+        face.media_busy = False

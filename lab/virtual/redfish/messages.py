@@ -123,3 +123,21 @@ def unknown_parameter(action: str, name: str) -> RedfishError:
     """400: an action has no such parameter."""
     text = f"The action {action} was submitted with the invalid parameter {name}."
     return RedfishError(400, "ActionParameterUnknown", text, arguments=[action, name])
+
+
+def out_of_range(name: str, value: object, allowed: str) -> RedfishError:
+    """400: a value beyond its limits."""
+    text = f"The value '{value}' for the property {name} is not within the supported range: {allowed}."
+    return RedfishError(400, "PropertyValueOutOfRange", text, arguments=[value, name], related=f"#/{name}")
+
+
+def parameter_not_supported(action: str, name: str, value: str, why: str) -> RedfishError:
+    """400: an action's parameter is well formed, but this service cannot do what it asks for."""
+    text = f"The value '{value}' for the parameter {name} of the action {action} is not supported: {why}."
+    return RedfishError(400, "ActionParameterNotSupported", text, arguments=[name, action])
+
+
+def conflict(action: str, name: str, value: str, why: str) -> RedfishError:
+    """409: a parameter that does not go with the state of the server."""
+    text = f"The action {action} with {name} {value} cannot be carried out: {why}."
+    return RedfishError(409, "ActionParameterValueConflict", text, arguments=[name, value])

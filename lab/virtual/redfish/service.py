@@ -6,19 +6,33 @@ request, which is the one place where a fault profile changes what a client meet
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import inspect
 import json
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 
-from aiohttp import web
+from aiohttp import BodyPartReader, web
 from aiohttp.typedefs import Middleware
 
 from lab.errors import LabFault
-from lab.virtual.redfish import manager, media, messages, service_root, system
-from lab.virtual.redfish.face import ROOT, SESSIONS, Json, RedfishFace, Reply, Resource
+from lab.virtual.redfish import (
+    bios,
+    ledger,
+    logs,
+    manager,
+    media,
+    messages,
+    secure_boot,
+    service_root,
+    system,
+    tasks,
+    update,
+)
+from lab.virtual.redfish.face import MANAGER, ROOT, SESSIONS, Json, RedfishFace, Reply, Resource, parameters
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Layer = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
@@ -39,23 +53,85 @@ class RedfishService:
 
     def __init__(self, face: RedfishFace, layers: Sequence[Layer] = ()) -> None:
         self.face = face
-        self._resources = service_root.resources() | system.resources(face.chassis.server) | media.resources()
-        self._resources |= manager.resources(event_log=face.ipmi is not None)
+        server, with_ipmi = face.chassis.server, face.ipmi is not None
+        self._resources = {
+            **service_root.resources(),
+            **system.resources(server),
+            **bios.resources(),
+            **secure_boot.resources(server.firmware),
+            **media.resources(),
+            **manager.resources(sensed=with_ipmi),
+            **logs.resources(event_log=with_ipmi),
+            **tasks.resources(),
+            **update.resources(),
+            f"{MANAGER}/Actions/{manager.RESET}": Resource(post=self._reset_manager),
+        }
         chain = [_middleware(layer) for layer in (*layers, _answer_errors, self._authenticate)]
         self._app = web.Application(middlewares=chain, client_max_size=_BODY_LIMIT)
         self._app.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=1.0)
+        self._listen: Callable[[], web.TCPSite] | None = None
+        self._site: web.TCPSite | None = None
+        self._coming_back: asyncio.Task[None] | None = None
+        self._following: asyncio.Future[None] | None = None
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Where it listens; None while it does not."""
+        return self._runner.addresses[0][:2] if self._site is not None else None
 
     async def open(self, address: str, port: int, tls: ssl.SSLContext | None) -> None:
-        """Listen; OSError where the port is taken."""
+        """Listen; OSError where the port is taken. Port 0 takes a free one (`address` tells)."""
         await self._runner.setup()
-        await web.TCPSite(self._runner, address, port, ssl_context=tls).start()
+        self._site = web.TCPSite(self._runner, address, port, ssl_context=tls)
+        await self._site.start()
+        port = self.address[1] if self.address else port
+        self._listen = lambda: web.TCPSite(self._runner, address, port, ssl_context=tls)
 
     async def close(self) -> None:
         """Stop listening and end connections."""
+        if self._coming_back is not None:
+            self._coming_back.cancel()
+        self.face.tasks.clear()
         await self._runner.cleanup()
 
+    async def restart(self, seconds: float | None = None) -> None:
+        """The BMC resets: it is gone at once, and answers again after so many seconds (default: `Behaviour`).
+
+        Sessions and tasks are lost; virtual media too where the BMC does not keep them. The server runs on.
+        """
+        away = self.face.behaviour.reset_s if seconds is None else seconds
+        if self._site is None or self._coming_back is not None:
+            return
+        for listener in self.face.reset_listeners:
+            listener(away)
+        self.face.sessions.forget()
+        self.face.tasks.clear()
+        site, self._site = self._site, None
+        self._coming_back = asyncio.create_task(self._come_back(away))
+        await site.stop()
+        if self._runner.server is not None:
+            await self._runner.server.shutdown(0)
+        if not self.face.behaviour.keeps_media:
+            await self.face.chassis.eject()
+
+    async def _come_back(self, away: float) -> None:
+        await asyncio.sleep(away)
+        if self._listen is not None:
+            site = self._listen()
+            await site.start()
+            self.face.started = datetime.now(UTC)
+            self._site, self._coming_back = site, None
+
+    async def _reset_manager(self, _: RedfishFace, body: Json) -> Reply:
+        kind = parameters(body, manager.RESET, {"ResetType": str}).get("ResetType", "ForceRestart")
+        if kind not in manager.RESETS:
+            raise messages.not_in_list("ResetType", kind, manager.RESETS, action=manager.RESET)
+        return Reply(after=self.restart)
+
     async def _authenticate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self.face.ledger.requests[request.method] += 1
+        ledger.begin(ledger.Request(request.remote or "", datetime.now(UTC), dict(request.query)))
         path = _plain(request.path)
         login = request.method == "POST" and path == SESSIONS
         if not login and not (request.method in ("GET", "HEAD") and path in _OPEN_PATHS):
@@ -78,14 +154,16 @@ class RedfishService:
         return await self._change(request, resource)
 
     async def _find(self, path: str) -> Resource | None:
-        found = self._resources.get(path) or service_root.find(self.face, path)
-        if found is None and self.face.ipmi is not None and path.startswith(f"{manager.ENTRIES}/"):
-            entries: list[Json] = (await manager.read_entries(self.face))["Members"]
-            entry = next((entry for entry in entries if entry["@odata.id"] == path), None)
-            found = None if entry is None else Resource(lambda _, body=entry: body)  # type: ignore[misc]
-        return found
+        return (
+            self._resources.get(path)
+            or service_root.find(self.face, path)
+            or tasks.find(self.face, path)
+            or await logs.find(self.face, path)
+        )
 
     async def _get(self, request: web.Request, resource: Resource) -> web.StreamResponse:
+        if resource.monitor is not None:
+            return _response(resource.monitor(self.face))
         body = await self._read(resource)
         tag = _etag(body)
         headers = {**_COMMON_HEADERS, "ETag": tag, "Allow": ", ".join(resource.methods)}
@@ -98,23 +176,52 @@ class RedfishService:
     async def _change(self, request: web.Request, resource: Resource) -> web.StreamResponse:
         await self._check_precondition(request, resource)
         if request.method == "DELETE" and resource.delete is not None:
-            return _response(await resource.delete(self.face))
+            reply = await resource.delete(self.face)
+            self._note(request)
+            return _response(reply)
+        if resource.upload is not None:
+            if not request.content_type.startswith("multipart/"):
+                text = "The request has to be multipart/form-data."
+                raise messages.RedfishError(415, "UnsupportedMediaType", text)
+            reply = await resource.upload(self.face, _parts(request))
+            self._note(request)
+            return _response(reply)
         body = await _json(request)
         if request.method == "PATCH" and resource.patch is not None:
             await resource.patch(self.face, body)
+            self._note(request)
             return await self._get_fresh(resource)
         if resource.post is None:
             raise messages.method_not_allowed(request.method, resource.methods)
-        return _response(await resource.post(self.face, body))
+        reply = await resource.post(self.face, body)
+        self._note(request, body)
+        if reply.after is None:
+            return _response(reply)
+        response = _response(reply)
+        await response.prepare(request)
+        await response.write_eof()
+        self._following = asyncio.ensure_future(reply.after())
+        return response
+
+    def _note(self, request: web.Request, body: Json | None = None) -> None:
+        """Count a change. Sessions have counts of their own; clearing a log leaves nothing in it."""
+        path = _plain(request.path)
+        name = path.rpartition("/Actions/")[2] if "/Actions/" in path else ""
+        kind = (body or {}).get("ResetType")
+        what = (
+            f"{name} {kind}" if name and kind else name or f"{request.method} {path.removeprefix(ROOT)[1:]}"
+        )
+        if not path.startswith(SESSIONS):
+            self.face.ledger.note(what, journal=name != logs.CLEAR)
 
     async def _check_precondition(self, request: web.Request, resource: Resource) -> None:
+        """If-Match, where it is given; for an action it names the resource that the action belongs to."""
         wanted = _tags(request.headers.get("If-Match"))
-        if (
-            wanted
-            and resource.read is not None
-            and "*" not in wanted
-            and _etag(await self._read(resource)) not in wanted
-        ):
+        path, action, _ = _plain(request.path).partition("/Actions/")
+        guarded = self._resources.get(path) if action else resource
+        if not wanted or "*" in wanted or guarded is None or guarded.read is None:
+            return
+        if _etag(await self._read(guarded)) not in wanted:
             text = "The ETag supplied did not match the ETag required to change this resource."
             raise messages.RedfishError(412, "PreconditionFailed", text)
 
@@ -153,6 +260,12 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
     return web.json_response(
         refusal.body(), status=refusal.status, headers={**_COMMON_HEADERS, **refusal.headers}
     )
+
+
+async def _parts(request: web.Request) -> AsyncIterator[BodyPartReader]:
+    async for part in await request.multipart():
+        if isinstance(part, BodyPartReader):
+            yield part
 
 
 async def _json(request: web.Request) -> Json:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from lab.virtual.redfish import messages, system
+from lab.virtual.redfish import messages
 from lab.virtual.redfish.face import (
     ACCOUNTS,
+    OK,
     ROOT,
     SESSIONS,
     Json,
@@ -30,7 +31,17 @@ METADATA = """<?xml version="1.0" encoding="UTF-8"?>
   </edmx:DataServices>
 </edmx:Edmx>
 """
-_SERVICES = ("Systems", "Chassis", "Managers", "SessionService", "AccountService")
+_SERVICES = {
+    "Systems": "Systems",
+    "Chassis": "Chassis",
+    "Managers": "Managers",
+    "SessionService": "SessionService",
+    "AccountService": "AccountService",
+    "Tasks": "TaskService",
+    "UpdateService": "UpdateService",
+    "Registries": "Registries",
+}
+"""Links of the root, and where they lead."""
 
 
 def resources() -> dict[str, Resource]:
@@ -70,15 +81,18 @@ def read_root(face: RedfishFace) -> Json:
             "FilterQuery": False,
             "OnlyMemberQuery": False,
             "SelectQuery": False,
+            "TopSkipQuery": True,
         },
-        **{name: link(f"{ROOT}/{name}") for name in _SERVICES},
+        **{name: link(f"{ROOT}/{place}") for name, place in _SERVICES.items()},
         "Links": {"Sessions": link(SESSIONS)},
     }
 
 
 def read_odata(_: RedfishFace) -> Json:
     """The OData service document (DSP0266 section 8.4.3)."""
-    services = [{"name": name, "kind": "Singleton", "url": f"{ROOT}/{name}"} for name in _SERVICES]
+    services = [
+        {"name": name, "kind": "Singleton", "url": f"{ROOT}/{place}"} for name, place in _SERVICES.items()
+    ]
     return {"@odata.context": f"{ROOT}/$metadata", "value": services}
 
 
@@ -87,7 +101,7 @@ def read_session_service(face: RedfishFace) -> Json:
     return heading(f"{ROOT}/SessionService", "SessionService.v1_1_9.SessionService", "Session Service") | {
         "ServiceEnabled": True,
         "SessionTimeout": face.sessions.timeout_s,
-        "Status": system.OK,
+        "Status": OK,
         "Sessions": link(SESSIONS),
     }
 
@@ -130,7 +144,7 @@ def read_account_service(_: RedfishFace) -> Json:
     """AccountService; accounts come from the rack file and are only shown."""
     return heading(f"{ROOT}/AccountService", "AccountService.v1_13_0.AccountService", "Account Service") | {
         "ServiceEnabled": True,
-        "Status": system.OK,
+        "Status": OK,
         "Accounts": link(ACCOUNTS),
     }
 
@@ -153,6 +167,9 @@ def _read_session(session: Session) -> Json:
     return heading(f"{SESSIONS}/{session.id}", "Session.v1_6_0.Session", "User Session") | {
         "UserName": session.user,
         "Password": None,
+        "SessionType": "Redfish",
+        "ClientOriginIPAddress": session.peer,
+        "CreatedTime": session.created.isoformat(timespec="seconds"),
     }
 
 

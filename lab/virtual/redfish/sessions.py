@@ -7,11 +7,14 @@ import binascii
 import hmac
 import secrets
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from lab.virtual.ipmi.config import Account
 from lab.virtual.redfish import messages
+from lab.virtual.redfish.ledger import current
 
 SESSION_LIMIT = 8
 """As small as on real BMCs (facts/bmc.md Q8), so that a leak shows."""
@@ -27,14 +30,27 @@ class Session:
     user: str
     token: str
     used: float
+    peer: str
+    created: datetime
 
 
 class SessionTable:
-    """The accounts of a service and the sessions open on it."""
+    """The accounts of a service and the sessions open on it.
 
-    def __init__(self, accounts: Sequence[Account]) -> None:
+    Args:
+        accounts: who may log in.
+        limit: how many sessions may be open at once.
+        timeout_s: how long a session lives without a request; clients may change it.
+    """
+
+    def __init__(
+        self, accounts: Sequence[Account], limit: int = SESSION_LIMIT, timeout_s: int = DEFAULT_TIMEOUT_S
+    ) -> None:
         self.accounts = tuple(accounts)
-        self.timeout_s = DEFAULT_TIMEOUT_S
+        self.limit = limit
+        self.timeout_s = timeout_s
+        self.counts: Counter[str] = Counter()
+        """How many were created, deleted by their owner, expired, lost to a BMC reset, refused (`full`)."""
         self._sessions: dict[str, Session] = {}
         self._created = 0
 
@@ -46,18 +62,25 @@ class SessionTable:
         """
         if not self._knows(user, password):
             raise messages.unauthorized()
-        if len(self.all()) >= SESSION_LIMIT:
+        if len(self.all()) >= self.limit:
+            self.counts["full"] += 1
             text = "The session cannot be opened: the number of simultaneous sessions has reached its limit."
             raise messages.RedfishError(503, "SessionLimitExceeded", text, headers={"Retry-After": "30"})
         self._created += 1
-        session = Session(str(self._created), str(user), secrets.token_hex(16), time.monotonic())
+        self.counts["created"] += 1
+        request = current()
+        session = Session(
+            str(self._created), str(user), secrets.token_hex(16), time.monotonic(), request.peer, request.at
+        )
         self._sessions[session.id] = session
         return session
 
     def all(self) -> list[Session]:
         """The sessions that have not ended."""
         oldest = time.monotonic() - self.timeout_s
-        self._sessions = {key: session for key, session in self._sessions.items() if session.used >= oldest}
+        living = {key: session for key, session in self._sessions.items() if session.used >= oldest}
+        self.counts["expired"] += len(self._sessions) - len(living)
+        self._sessions = living
         return list(self._sessions.values())
 
     def get(self, key: str) -> Session | None:
@@ -66,7 +89,25 @@ class SessionTable:
 
     def close(self, key: str) -> bool:
         """End a session; False where there is none."""
-        return self._sessions.pop(key, None) is not None
+        found = self._sessions.pop(key, None) is not None
+        self.counts["deleted"] += found
+        return found
+
+    def expire(self, token: str) -> None:
+        """End the session with that token as time would."""
+        for session in self.all():
+            if hmac.compare_digest(session.token.encode(), token.encode()):
+                del self._sessions[session.id]
+                self.counts["expired"] += 1
+
+    def forget(self) -> None:
+        """End every session, as a reset of the BMC does."""
+        self.counts["lost"] += len(self.all())
+        self._sessions = {}
+
+    def status(self) -> dict[str, int]:
+        """The counts and how many are open now."""
+        return {"open": len(self.all()), **self.counts}
 
     def admit(self, headers: Mapping[str, str]) -> str:
         """The user who sends these headers, by session token or by Basic authentication.
