@@ -36,6 +36,7 @@ from lab.virtual.redfish.face import MANAGER, ROOT, SESSIONS, Json, RedfishFace,
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Layer = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
+Overlay = Callable[[str, Resource | None], Resource | None]
 _COMMON_HEADERS = {"OData-Version": "4.0", "Cache-Control": "no-store", "Server": "hypervisor-lab"}
 _OPEN_PATHS = ("/redfish", ROOT, f"{ROOT}/odata", f"{ROOT}/$metadata")
 """What DSP0266 section 13.3.1 wants readable without authentication."""
@@ -49,10 +50,14 @@ class RedfishService:
     Args:
         face: what is shown.
         layers: middlewares outside the service, outermost first.
+        overlay: what lies at a path in place of our own resource, or of nothing.
     """
 
-    def __init__(self, face: RedfishFace, layers: Sequence[Layer] = ()) -> None:
+    def __init__(
+        self, face: RedfishFace, layers: Sequence[Layer] = (), overlay: Overlay | None = None
+    ) -> None:
         self.face = face
+        self._overlay = overlay or (lambda _, resource: resource)
         server, with_ipmi = face.chassis.server, face.ipmi is not None
         self._resources = {
             **service_root.resources(),
@@ -154,12 +159,13 @@ class RedfishService:
         return await self._change(request, resource)
 
     async def _find(self, path: str) -> Resource | None:
-        return (
+        found = (
             self._resources.get(path)
             or service_root.find(self.face, path)
             or tasks.find(self.face, path)
             or await logs.find(self.face, path)
         )
+        return self._overlay(path, found)
 
     async def _get(self, request: web.Request, resource: Resource) -> web.StreamResponse:
         if resource.monitor is not None:
@@ -218,7 +224,7 @@ class RedfishService:
         """If-Match, where it is given; for an action it names the resource that the action belongs to."""
         wanted = _tags(request.headers.get("If-Match"))
         path, action, _ = _plain(request.path).partition("/Actions/")
-        guarded = self._resources.get(path) if action else resource
+        guarded = await self._find(path) if action else resource
         if not wanted or "*" in wanted or guarded is None or guarded.read is None:
             return
         if _etag(await self._read(guarded)) not in wanted:
