@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
-from lab.bmc.api import Answer, Outcome, Power, PowerAction
-from lab.bmc.target import Target
+from lab.bmc.api import Answer, Bmc, Outcome, Power, PowerAction
+from lab.bmc.target import Target, Unsupported
 from lab.deadline import Deadline
-from lab.errors import BmcUnreachable, LabFault
+from lab.errors import BmcCredentials, BmcUnreachable, LabFault
 
 _LOOK_EVERY_S = 0.5
+DIP_S = 10.0
+"""Seconds for which a power cycle is watched for the moment without power."""
+FORCED_S = 60.0
 _ENDS: dict[PowerAction, Power] = {
     PowerAction.ON: "on",
     PowerAction.OFF: "off",
     PowerAction.GRACEFUL_OFF: "off",
     PowerAction.RESET: "on",
+    PowerAction.CYCLE: "on",
     PowerAction.NMI: "on",
 }
+_RESTARTS = (PowerAction.RESET, PowerAction.CYCLE)
 Send = Callable[[PowerAction], str | None]
 """Sends the action once; returns why its fate is open (a time-out), or None when it was accepted."""
 
@@ -36,13 +42,15 @@ class Powered(Protocol):
 def carry_out(bmc: Powered, action: PowerAction, send: Send, deadline: Deadline) -> Answer:
     """Bring `action` about and wait for the state it ends in.
 
-    On when on, and off when off, are verified without sending anything. A reset of a server that is off
-    is a power-on. An action whose answer did not come is judged by the state and never sent again: a
-    reset then ends unverifiable, because "on" looks the same before and after.
+    On when on, and off when off, are verified without sending anything. A reset or cycle of a server that is
+    off is a power-on; a cycle that `send` says it cannot do (`Unsupported`) is off and then on. An action
+    whose answer did not come is judged by the state and never sent again: a reset then ends unverifiable,
+    because "on" looks the same before and after, and so does a cycle that was never seen without power.
 
     Raises:
         LabFault: the state did not show before the deadline.
         BmcRefused: the BMC said no.
+        Unsupported: the provider cannot do it.
     """
     before = bmc.power()
     end = _ENDS[action]
@@ -50,9 +58,15 @@ def carry_out(bmc: Powered, action: PowerAction, send: Send, deadline: Deadline)
         return Answer(Outcome.VERIFIED, bmc.name, 0, (f"power was already {before}; nothing sent",))
     if action is PowerAction.NMI and before == "off":
         raise bmc._target.refused("power nmi", "the server is off", "power it on first")
-    sent = PowerAction.ON if action is PowerAction.RESET and before == "off" else action
-    silence = send(sent)
+    sent = PowerAction.ON if action in _RESTARTS and before == "off" else action
+    try:
+        silence = send(sent)
+    except Unsupported:
+        if sent is not PowerAction.CYCLE:
+            raise
+        return _off_and_on(bmc, send, deadline)
     evidence = [f"power was {before}; sent {sent} once", *([silence] if silence else [])]
+    dipped = sent is PowerAction.CYCLE and _wait_for(bmc, "off", deadline.within(DIP_S, "the cut")) == "off"
     seen = _wait_for(bmc, end, deadline)
     if seen != end:
         tried = "; ".join([*evidence, f"then read the state until the deadline of {deadline.why}"])
@@ -64,9 +78,37 @@ def carry_out(bmc: Powered, action: PowerAction, send: Send, deadline: Deadline)
             if action is PowerAction.GRACEFUL_OFF
             else "look at the server's power and the BMC's own log",
         )
+    evidence += ["power read off in between"] if dipped else []
     evidence.append(f"power reads {seen}")
-    proven = before != end
+    proven = before != end or dipped
     return Answer(Outcome.VERIFIED if proven else Outcome.UNVERIFIABLE, bmc.name, 1, tuple(evidence))
+
+
+def switch_off(bmc: Bmc, graceful_s: float, *, forced_s: float = FORCED_S) -> Answer:
+    """Ask the system to shut down; after `graceful_s` without effect, or where it cannot be asked, force it.
+
+    A graceful off is the work of the system, or of an agent in it (facts/bmc.md Q27), so silence is no
+    fault of the BMC.
+
+    Raises:
+        LabFault: it is still on after `forced_s` more seconds.
+        BmcUnreachable, BmcCredentials: the BMC is not there, or does not let us in; nothing is forced.
+    """
+    try:
+        return bmc.set_power(PowerAction.GRACEFUL_OFF, deadline_s=graceful_s)
+    except (BmcUnreachable, BmcCredentials):
+        raise
+    except (LabFault, Unsupported) as why:
+        first = why.message if isinstance(why, LabFault) else str(why)
+    forced = bmc.set_power(PowerAction.OFF, deadline_s=forced_s)
+    evidence = (f"graceful off, {graceful_s:.0f} s: {first}; then forced", *forced.evidence)
+    return replace(forced, tries=forced.tries + 1, evidence=evidence)
+
+
+def _off_and_on(bmc: Powered, send: Send, deadline: Deadline) -> Answer:
+    off = carry_out(bmc, PowerAction.OFF, send, deadline)
+    on = carry_out(bmc, PowerAction.ON, send, deadline)
+    return replace(on, tries=off.tries + on.tries, evidence=(*off.evidence, *on.evidence))
 
 
 def _wait_for(bmc: Powered, end: Power, deadline: Deadline) -> Power | None:

@@ -42,7 +42,7 @@ Fact = Literal[
 """What probing may find; each is read from a resource, and nothing is changed for it."""
 
 Flag = StrictBool
-Intent = Literal["read", "power-on", "power", "boot", "media", "any"]
+Intent = Literal["read", "power-on", "power-off", "reset", "boot", "media", "any"]
 EtagForm = Literal["as-is", "strong", "unquoted", "in-body", "none"]
 MediaMember = Literal["Image", "Inserted", "WriteProtected"]
 

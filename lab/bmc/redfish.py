@@ -21,22 +21,15 @@ from lab.bmc.api import (
 from lab.bmc.bill import FirmwareMode, Inventory
 from lab.bmc.capability import Capability
 from lab.bmc.provider import Provider
-from lab.bmc.redfish_json import Json, action, allowed, as_list, moment, text
+from lab.bmc.redfish_json import Json, allowed, moment, text
 from lab.bmc.redfish_media import RedfishMedia
+from lab.bmc.redfish_power import RedfishPower
 from lab.bmc.redfish_session import NoAnswer, RedfishSession
 from lab.bmc.redfish_tree import RedfishTree
 from lab.bmc.target import Account, Target, Unsupported
 from lab.deadline import Deadline
 from lab.rack.model import Tls
 
-_RESET_TYPES = {
-    PowerAction.ON: ("On", "ForceOn"),
-    PowerAction.OFF: ("ForceOff",),
-    PowerAction.GRACEFUL_OFF: ("GracefulShutdown",),
-    PowerAction.RESET: ("ForceRestart", "PowerCycle"),
-    PowerAction.NMI: ("Nmi",),
-}
-"""ResetType values (Resource schema), the wanted one first."""
 _NOT_HERE = {404, 405, 501}
 
 
@@ -62,6 +55,7 @@ class RedfishBmc(Provider):
         super().__init__(target)
         self._session = RedfishSession(target, account, tls)
         self._tree = RedfishTree(self._session, target, macs)
+        self._power = RedfishPower(self._session, self._tree, target)
         self._media = RedfishMedia(self._session, self._tree, target, self.name)
 
     def connect(self) -> None:
@@ -70,21 +64,17 @@ class RedfishBmc(Provider):
 
     def power(self) -> Power:
         """`PowerState`; a state in between counts as the one it leaves."""
-        state = text(self._tree.system, "PowerState")
-        if state in ("On", "PoweringOff", "Paused"):
-            return "on"
-        if state in ("Off", "PoweringOn"):
-            return "off"
-        raise self._target.fault("reading PowerState", f"it says '{state}'", "reset the BMC, or update it")
+        return self._power.read()
 
     def set_power(self, action: PowerAction, *, deadline_s: float = 60.0) -> Answer:
         """ComputerSystem.Reset, posted at most once; then the state is read until it shows."""
         deadline = Deadline.after(deadline_s, f"power {action}")
-        restarted = text(self._tree.system, "LastResetTime") if action is PowerAction.RESET else ""
-        answer = power.carry_out(self, action, self._reset, deadline)
-        now = text(self._tree.system, "LastResetTime") if restarted else ""
-        if answer.outcome is Outcome.UNVERIFIABLE and now != restarted:
-            evidence = (*answer.evidence, f"LastResetTime went from {restarted} to {now}")
+        restart = action in (PowerAction.RESET, PowerAction.CYCLE)
+        before = text(self._tree.system, "LastResetTime") if restart else ""
+        answer = power.carry_out(self, action, lambda wanted: self._power.send(wanted, deadline), deadline)
+        now = text(self._tree.system, "LastResetTime") if before else ""
+        if answer.outcome is Outcome.UNVERIFIABLE and now != before:
+            evidence = (*answer.evidence, f"LastResetTime went from {before} to {now}")
             return Answer(Outcome.VERIFIED, self.name, answer.tries, evidence)
         return answer
 
@@ -177,30 +167,11 @@ class RedfishBmc(Provider):
 
     def reset_types(self) -> list[str] | None:
         """The ResetType values this BMC allows; None where it does not say."""
-        return self._allowed_resets(action(self._tree.system, "ComputerSystem.Reset"))
+        return self._power.allowed()
 
-    def _reset(self, wanted: PowerAction) -> str | None:
-        reset = action(self._tree.system, "ComputerSystem.Reset")
-        target = text(reset, "target")
-        may = self._allowed_resets(reset)
-        candidates = [kind for kind in _RESET_TYPES[wanted] if may is None or kind in may]
-        if not target or not candidates:
-            raise Unsupported(f"power {wanted}: the BMC allows {', '.join(may or []) or 'no reset'}")
-        try:
-            self._post(target, {"ResetType": candidates[0]}, f"power {wanted}")
-        except NoAnswer as silence:
-            return str(silence)
-        return None
-
-    def _allowed_resets(self, reset: Json) -> list[str] | None:
-        direct = allowed(reset, "ResetType")
-        if direct is not None:
-            return direct
-        info = self._tree.look(text(reset, "@Redfish.ActionInfo") or None)
-        for parameter in as_list(info.get("Parameters", [])):
-            if text(parameter, "Name") == "ResetType" and isinstance(parameter.get("AllowableValues"), list):
-                return [value for value in parameter["AllowableValues"] if isinstance(value, str)]
-        return None
+    def evidence(self) -> tuple[str, ...]:
+        """What went over the wire since this was last asked."""
+        return self._session.seen()
 
     def _log(self) -> Json:
         service = redfish_logs.log_service(self._tree)

@@ -70,7 +70,7 @@ class LogIn:
         basic = {"Authorization": self._basic(password)}
         body: Json = {"UserName": self._account.user, "Password": password}
         reply = self._ask("POST", sessions or _SESSIONS, body, {})
-        if not reply.good and left and _FULL.search(reply.why):
+        if not reply.good and left and _FULL.search(reply.all_words):
             # What fills the table may be ours; without a session, the account itself must delete it.
             self._reap(left, basic)
             left = []
@@ -97,15 +97,15 @@ class LogIn:
         raise self._problem(reply)
 
     def _problem(self, reply: Reply) -> LabError:
-        if _LOCKED.search(reply.why):
+        if _LOCKED.search(reply.all_words):
             return self._target.locked(self._tried, reply.why)
-        if _EXPIRED.search(reply.why):
+        if _EXPIRED.search(reply.all_words):
             return self._target.credentials(
                 self._tried,
                 f"the password must be changed first: {reply.why}",
                 "change it at the BMC, then put the new one where `password` in the rack file points",
             )
-        if _FULL.search(reply.why):
+        if _FULL.search(reply.all_words):
             return self._target.busy(self._tried, f"its session table is full: {reply.why}")
         if reply.status in (401, 403):
             return self._target.credentials(self._tried, reply.why)

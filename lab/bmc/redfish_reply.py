@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from lab.bmc.redfish_json import Json, as_dict
+from lab.bmc.redfish_json import Json, as_dict, as_list
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,16 @@ class Reply:
     def good(self) -> bool:
         """Whether the BMC did what it was asked."""
         return 200 <= self.status < 300
+
+    @property
+    def all_words(self) -> str:
+        """`why` with MessageIds and their arguments, for whoever looks for a word in it."""
+        parts = [
+            f"{item.get('MessageId', '')} {item.get('MessageArgs', '')} {item.get('RelatedProperties', '')}"
+            for item in _details(self.body)
+        ]
+        code = as_dict(self.body.get("error")).get("code", "")
+        return " ".join([self.why, str(code), *parts])
 
     @property
     def why(self) -> str:
@@ -40,14 +50,19 @@ def reply_of(raw: Any) -> Reply:  # noqa: ANN401  # redfish is untyped
     return Reply(int(raw.status), body if isinstance(body, dict) else {}, headers, text)
 
 
-def _messages(body: Json) -> list[str]:
+def _details(body: Json) -> list[Json]:
+    """`@Message.ExtendedInfo`, which some give as an object and not as a list (facts/bmc.md Q10)."""
     error = as_dict(body.get("error"))
-    details = error.get("@Message.ExtendedInfo") or body.get("@Message.ExtendedInfo") or []
+    return as_list(error.get("@Message.ExtendedInfo") or body.get("@Message.ExtendedInfo") or [])
+
+
+def _messages(body: Json) -> list[str]:
     found = [
         str(item.get("Message") or item.get("MessageId"))
-        for item in (details if isinstance(details, list) else [details])
-        if isinstance(item, dict) and (item.get("Message") or item.get("MessageId"))
+        for item in _details(body)
+        if item.get("Message") or item.get("MessageId")
     ]
+    error = as_dict(body.get("error"))
     return found or ([str(error["message"])] if error.get("message") else [])
 
 
@@ -57,7 +72,7 @@ def title(text: str) -> str:
     return f"'{words[:80]}…'" if len(words) > 80 else words
 
 
-def retry_after(reply: Reply) -> float:
-    """Seconds to wait as the BMC asks, between 0.2 and 5; one where it does not say (RFC 9110, 10.2.3)."""
+def retry_after(reply: Reply, at_most: float = 5.0) -> float:
+    """Seconds the BMC asks for (RFC 9110, 10.2.3), between 0.2 and `at_most`; one where it does not say."""
     text = reply.headers.get("retry-after", "")
-    return min(5.0, max(0.2, float(text))) if text.isdigit() else 1.0
+    return min(at_most, max(0.2, float(text))) if text.isascii() and text.isdigit() else 1.0

@@ -23,7 +23,7 @@ from lab.bmc.redfish_reply import Reply, retry_after, title
 from lab.bmc.redfish_wire import CONNECT_S, WireClient
 from lab.bmc.target import ALIVE_S, Account, Target
 from lab.deadline import Deadline
-from lab.errors import BmcUnreachable
+from lab.errors import BmcUnreachable, LabFault
 from lab.rack.model import Tls
 from lab.secret import redact
 
@@ -112,7 +112,7 @@ class RedfishSession:
                         ) from silence
                 else:
                     asked = "retry-after" in reply.headers
-                    rule = self.behaviour.retry_for("read", reply.status, reply.why, asked=asked)
+                    rule = self.behaviour.retry_for("read", reply.status, reply.all_words, asked=asked)
                     spoiled = reply.good and _no_json(reply)
                     tries = rule.times + 1 if rule else READ_TRIES if reply.status in _AWAY or spoiled else 1
                     if attempt >= tries:
@@ -166,14 +166,30 @@ class RedfishSession:
                     continue
                 self._tags.pop(owner, None)
                 asked = "retry-after" in reply.headers
-                rule = self.behaviour.retry_for(intent, reply.status, reply.why, asked=asked)
+                rule = self.behaviour.retry_for(intent, reply.status, reply.all_words, asked=asked)
                 if reply.good or rule is None or tried > rule.times or limit.passed:
                     return reply
                 # A refusal that passes: the BMC is busy with something and tells nobody when it is done.
-                time.sleep(min(limit.left, retry_after(reply) if asked else rule.pause_s(tried)))
+                time.sleep(min(limit.left, retry_after(reply, 60.0) if asked else rule.pause_s(tried)))
                 tried += 1
                 if not again():
                     return reply
+
+    @property
+    def location(self) -> str | None:
+        """Path of our session at the BMC; None where there is none."""
+        return self._open.log_in.location if self._open is not None else None
+
+    def alive(self, limit_s: float = 3.0) -> bool:
+        """Whether a Redfish service answers at the address now; no session is used or opened for it."""
+        client = WireClient(self._target.address, self._tls)
+        try:
+            reply = self._exchange(client, "GET", ROOT, limit_s)
+        except (NoAnswer, LabFault):
+            return False
+        finally:
+            client.hang_up()
+        return reply.good and bool(reply.body)
 
     def close(self) -> None:
         """Delete the session at the BMC and hang up; never raises."""

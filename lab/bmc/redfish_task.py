@@ -61,7 +61,7 @@ def follow(session: RedfishSession, reply: Reply, deadline: Deadline) -> TaskEnd
     grace = deadline.within(GRACE_S, "the task to be known")
     found, last = False, reply
     while True:
-        pause = min(retry_after(last), session.behaviour.poll_tasks_below_s)
+        pause = retry_after(last, session.behaviour.poll_tasks_below_s)
         if deadline.passed:
             return TaskEnd("running", _told(last), last.body)
         # A task tells nobody when it ends; events are not what BMCs do well.
