@@ -100,13 +100,6 @@ class SessionTable:
                 del self._sessions[session.id]
                 self.counts["expired"] += 1
 
-    def expire(self, token: str) -> None:
-        """Let the session with that token end as if its time were up."""
-        for session in self.all():
-            if hmac.compare_digest(session.token.encode(), token.encode()):
-                del self._sessions[session.id]
-                self.counts["expired"] += 1
-
     def forget(self) -> None:
         """End every session, as a reset of the BMC does."""
         self.counts["lost"] += len(self.all())
