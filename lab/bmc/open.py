@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from lab.bmc.api import Bmc, ByteStream
@@ -10,20 +11,29 @@ from lab.bmc.provider import Provider
 from lab.bmc.target import Account, Target
 from lab.errors import ConfigError
 from lab.rack.model import Rack, Server, Tls
+from lab.rack.pdu import Pdu
 
 IPMI_PORT = 623
 
 
 def open_bmc(rack: Rack, server: Server) -> Bmc:
-    """The server's BMC, Redfish before IPMI. Nothing is sent before the first call; close it in the end.
+    """The server's BMC: Redfish, then IPMI, and its PDU as a last resort; close it in the end.
+
+    Nothing is sent before the first call.
 
     Raises:
         MissingSecret: at the first call, when the password's variable or file is not there.
     """
+    slot = server.bmc.media_slot
+    return BmcChain(server.name, providers_of(rack, server), media_slot=slot)
+
+
+def providers_of(rack: Rack, server: Server) -> list[Provider]:
+    """A provider for each way to the server's BMC that the rack file names, the preferred one first."""
     bmc = server.bmc
     account = Account(bmc.user, lambda: rack.secret(bmc.password).reveal())
     providers: list[Provider] = []
-    # Imported where needed: both libraries are slow to load and unneeded where a rack lacks the endpoint.
+    # Imported where needed: all libraries are slow to load and unneeded where a rack lacks the endpoint.
     if bmc.redfish is not None:
         from lab.bmc.redfish import RedfishBmc
 
@@ -34,7 +44,32 @@ def open_bmc(rack: Rack, server: Server) -> Bmc:
 
         host, port = host_and_port(bmc.ipmi)
         providers.append(IpmiBmc(Target(server.name, bmc.ipmi), host, port, account))
-    return BmcChain(server.name, providers)
+    if bmc.pdu is not None:
+        providers.append(_outlets(rack, server, bmc.pdu))
+    return providers
+
+
+def _outlets(rack: Rack, server: Server, pdu: Pdu) -> Provider:
+    from lab.bmc.pdu import PduOutlets
+    from lab.bmc.pdu_models import known
+    from lab.bmc.snmp import PORT, Credentials, SnmpAgent
+
+    def secret(reference: str | None) -> Callable[[], str] | None:
+        return None if reference is None else lambda: rack.secret(reference).reveal()
+
+    credentials = Credentials(
+        version=pdu.version,
+        community=secret(pdu.community),
+        user=pdu.user or "",
+        auth=pdu.auth.protocol if pdu.auth else None,
+        auth_key=secret(pdu.auth.key if pdu.auth else None),
+        privacy=pdu.privacy.protocol if pdu.privacy else None,
+        privacy_key=secret(pdu.privacy.key if pdu.privacy else None),
+    )
+    target = Target(server.name, pdu.snmp, "PDU")
+    host, port = host_and_port(pdu.snmp, PORT)
+    objects = pdu.oid or known()[pdu.model or ""].objects
+    return PduOutlets(target, SnmpAgent(target, host, port, credentials), objects, pdu.outlets, pdu.off_s)
 
 
 def open_sol(rack: Rack, server: Server) -> ByteStream:
@@ -67,10 +102,10 @@ def _trust(rack: Rack, tls: Tls | Literal["none"] | None) -> Tls | Literal["none
     return tls
 
 
-def host_and_port(endpoint: str) -> tuple[str, int]:
+def host_and_port(endpoint: str, default: int = IPMI_PORT) -> tuple[str, int]:
     """Host and UDP port of `HOST`, `HOST:PORT`, `[ADDRESS]` or `[ADDRESS]:PORT`."""
     if endpoint.startswith("["):
         host, _, rest = endpoint[1:].partition("]")
-        return host, int(rest[1:]) if rest else IPMI_PORT
+        return host, int(rest[1:]) if rest else default
     host, _, port = endpoint.partition(":")
-    return host, int(port) if port else IPMI_PORT
+    return host, int(port) if port else default

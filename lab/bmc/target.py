@@ -40,24 +40,27 @@ class Target:
     Attributes:
         server: name in the rack file.
         address: the URL or `HOST:PORT` that is talked to.
+        what: what messages call it.
     """
 
     server: str
     address: str
+    what: str = "BMC"
 
-    def unreachable(self, tried: str, why: str) -> BmcUnreachable:
+    def unreachable(self, tried: str, why: str, next_step: str | None = None) -> BmcUnreachable:
         """Nothing answers at the address."""
         return BmcUnreachable(
-            redact(f"BMC {self.address} does not answer: {why}"),
+            redact(f"{self.what} {self.address} does not answer: {why}"),
             server=self.server,
             tried=redact(tried),
-            next_step="check the address in the rack file, the BMC's cable and power, and firewalls",
+            next_step=next_step
+            or "check the address in the rack file, the BMC's cable and power, and firewalls",
         )
 
     def credentials(self, tried: str, why: str, next_step: str | None = None) -> BmcCredentials:
         """The BMC answers but does not let us in."""
         return BmcCredentials(
-            redact(f"BMC {self.address} refuses user or password: {why}"),
+            redact(f"{self.what} {self.address} refuses user or password: {why}"),
             server=self.server,
             tried=redact(tried),
             next_step=next_step or "check `user` and the secret that `password` names in the rack file",
@@ -66,7 +69,7 @@ class Target:
     def locked(self, tried: str, why: str) -> BmcAccountLocked:
         """The BMC has locked the account; trying again would only prolong it."""
         return BmcAccountLocked(
-            redact(f"BMC {self.address} has locked the account: {why}"),
+            redact(f"{self.what} {self.address} has locked the account: {why}"),
             server=self.server,
             tried=redact(tried),
             next_step="wait until the lock-out ends, or unlock the user at the BMC; "
@@ -76,7 +79,7 @@ class Target:
     def certificate(self, tried: str, why: str, next_step: str | None = None) -> BmcCertificate:
         """TLS is there, but its certificate is not one that the rack file trusts; nothing was sent."""
         return BmcCertificate(
-            redact(f"BMC {self.address}: its certificate is not trusted: {why}"),
+            redact(f"{self.what} {self.address}: its certificate is not trusted: {why}"),
             server=self.server,
             tried=redact(tried),
             next_step=next_step
@@ -96,7 +99,7 @@ class Target:
     def busy(self, tried: str, why: str) -> BmcBusy:
         """The BMC is alive, but its session table is full or it asks us to come back later."""
         return BmcBusy(
-            redact(f"BMC {self.address} is busy: {why}"),
+            redact(f"{self.what} {self.address} is busy: {why}"),
             server=self.server,
             tried=redact(tried),
             next_step="close other sessions to this BMC (`lab bmc sessions`), wait until they expire, "
@@ -106,7 +109,7 @@ class Target:
     def refused(self, tried: str, why: str, next_step: str | None = None) -> BmcRefused:
         """The BMC understood and said no."""
         return BmcRefused(
-            redact(f"BMC {self.address} refused: {why}"),
+            redact(f"{self.what} {self.address} refused: {why}"),
             server=self.server,
             tried=redact(tried),
             next_step=next_step or "see the BMC's own log; check the user's privileges and licence",
@@ -115,5 +118,8 @@ class Target:
     def fault(self, tried: str, why: str, next_step: str) -> LabFault:
         """Anything else that the lab's keeper must look at."""
         return LabFault(
-            redact(f"BMC {self.address}: {why}"), server=self.server, tried=redact(tried), next_step=next_step
+            redact(f"{self.what} {self.address}: {why}"),
+            server=self.server,
+            tried=redact(tried),
+            next_step=next_step,
         )

@@ -65,7 +65,7 @@ class Subject:
 def secrets(subject: Subject) -> str:
     """Every secret that the server's entry names is there."""
     bmc = subject.server.bmc
-    references = [text for text in (bmc.password, bmc.sol_password) if text is not None]
+    references = [reference for _, reference in bmc.secrets()]
     for reference in references:
         subject.rack.secret(reference).reveal()
     return ", ".join(references)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 
+from lab.rack.pdu import Pdu
 from lab.rack.values import BmcUrl, HostMaybePort, HostPort, SecretReference, Strict, complain
 
 _CONSOLES = ("sol", "serial", "rfc2217", "tcp")
@@ -43,7 +45,9 @@ class BmcEndpoints(Strict):
 
     `ipmi` is `HOST` or `HOST:PORT` (default 623). `sol_user`, where given, is a second account for the
     serial console, for BMCs that do not keep two sessions of one account apart. `tls` absent means that
-    the system's authorities vouch for the certificate; `none` is the consent to plain http.
+    the system's authorities vouch for the certificate; `none` is the consent to plain http. `media_slot`
+    is the Redfish Id of the virtual drive to use, where a BMC has several and only one boots. `pdu` is how
+    to switch the server when its BMC is dead.
     """
 
     redfish: BmcUrl | None = None
@@ -53,11 +57,15 @@ class BmcEndpoints(Strict):
     sol_user: str | None = None
     sol_password: SecretReference | None = None
     tls: Trust | None = None
+    media_slot: Annotated[str, Field(pattern=r"^[!-~]+$")] | None = None
+    pdu: Pdu | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> BmcEndpoints:
         if self.redfish is None and self.ipmi is None:
             complain("give redfish, ipmi or both")
+        if self.media_slot is not None and self.redfish is None:
+            complain("virtual media needs redfish", "media_slot")
         plain = self.redfish is not None and self.redfish.startswith("http://")
         if plain and self.tls != "none":
             complain("plain http needs `tls: none` beside it, so that it is on purpose", "redfish")
@@ -68,6 +76,15 @@ class BmcEndpoints(Strict):
         if self.sol_user is not None and self.sol_password is None:
             complain("give sol_password too", "sol_user")
         return self
+
+    def secrets(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Every reference to a secret in here, and the keys under which it stands."""
+        yield ("password",), self.password
+        if self.sol_password is not None:
+            yield ("sol_password",), self.sol_password
+        if self.pdu is not None:
+            for keys, reference in self.pdu.secrets():
+                yield ("pdu", *keys), reference
 
 
 class SerialConsole(Strict):

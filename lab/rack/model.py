@@ -261,10 +261,10 @@ class Rack(Strict):
     def secret(self, reference: str) -> Secret:
         """The secret that a reference in this file means (relative paths: relative to the file)."""
         named = [
-            server.where("bmc", key)
+            server.where("bmc", *keys)
             for server in self.servers
-            for key in ("password", "sol_password")
-            if getattr(server.bmc, key) == reference
+            for keys, named in server.bmc.secrets()
+            if named == reference
         ]
         return Secret(reference, self._file.parent, named[0] if named else "")
 
