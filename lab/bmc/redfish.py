@@ -1,39 +1,32 @@
-"""The Redfish provider: power, boot-once, virtual media, identify, sensors, logs, inventory and clock."""
+"""The Redfish provider: power, boot, virtual media and the lamp; what it reads is in `redfish_reads`."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Literal
 
-from lab.bmc import power, redfish_boot, redfish_inventory, redfish_logs, redfish_sensors
+from lab.bmc import power, redfish_boot
 from lab.bmc.api import (
     Answer,
     BootDevice,
-    LogEntry,
     MediaSource,
     Outcome,
     Power,
     PowerAction,
-    SensorReading,
 )
-from lab.bmc.bill import FirmwareMode, Inventory
-from lab.bmc.capability import Capability
-from lab.bmc.provider import Provider
-from lab.bmc.redfish_json import Json, allowed, moment, text
+from lab.bmc.bill import FirmwareMode
+from lab.bmc.redfish_json import Json, allowed, text
 from lab.bmc.redfish_media import RedfishMedia
 from lab.bmc.redfish_power import RedfishPower
-from lab.bmc.redfish_session import NoAnswer, RedfishSession
+from lab.bmc.redfish_reads import RedfishReads
+from lab.bmc.redfish_session import RedfishSession
 from lab.bmc.redfish_tree import RedfishTree
 from lab.bmc.target import Account, Target, Unsupported
 from lab.deadline import Deadline
 from lab.rack.model import Tls
 
-_NOT_HERE = {404, 405, 501}
 
-
-class RedfishBmc(Provider):
+class RedfishBmc(RedfishReads):
     """A server's BMC by Redfish.
 
     Args:
@@ -43,8 +36,6 @@ class RedfishBmc(Provider):
         macs: the rack file's MACs, which tell our system where a BMC manages several.
     """
 
-    name = "redfish"
-
     def __init__(
         self,
         target: Target,
@@ -52,9 +43,8 @@ class RedfishBmc(Provider):
         tls: Tls | Literal["none"] | None = None,
         macs: Sequence[str] = (),
     ) -> None:
-        super().__init__(target)
-        self._session = RedfishSession(target, account, tls)
-        self._tree = RedfishTree(self._session, target, macs)
+        session = RedfishSession(target, account, tls)
+        super().__init__(target, session, RedfishTree(session, target, macs))
         self._power = RedfishPower(self._session, self._tree, target)
         self._media = RedfishMedia(self._session, self._tree, target, self.name)
 
@@ -119,48 +109,6 @@ class RedfishBmc(Provider):
             raise self._target.refused("identify", f"set {name} to {wanted}, it reads {seen}")
         return Answer(Outcome.VERIFIED, self.name, 1, (f"{name} reads {seen}",))
 
-    def sensors(self) -> list[SensorReading]:
-        """Every reading of the server's chassis."""
-        return redfish_sensors.read_sensors(self._tree)
-
-    def power_draw(self) -> float | None:
-        """Watts by EnvironmentMetrics, else by PowerControl."""
-        return redfish_sensors.power_draw(self._tree)
-
-    def event_log(self) -> list[LogEntry]:
-        """The log of hardware events."""
-        return redfish_logs.read_log(self._tree, self._log())
-
-    def clear_event_log(self) -> Answer:
-        """Clear that log and read it again."""
-        service = self._log()
-        target = redfish_logs.clear_log_target(service)
-        if not target:
-            raise Unsupported("the log has no ClearLog action")
-        # Without an answer, the log itself tells.
-        with contextlib.suppress(NoAnswer):
-            self._post(target, redfish_logs.clear_log_body(self._tree, service), "clear the event log")
-        left = redfish_logs.read_log(self._tree, service)
-        # Many BMCs note in the cleared log that it was cleared.
-        if len(left) > 1:
-            raise self._target.refused("clear the event log", f"{len(left)} entries are still there")
-        return Answer(Outcome.VERIFIED, self.name, 1, (f"{len(left)} entries left",))
-
-    def inventory(self) -> Inventory:
-        """What the server is made of."""
-        return redfish_inventory.read_inventory(self._tree)
-
-    def clock(self) -> datetime | None:
-        """`DateTime` of the first manager that has one."""
-        for manager in self._tree.managers(self._tree.system):
-            if (at := moment(manager.get("DateTime"))) is not None:
-                return at
-        return None
-
-    def capabilities(self) -> list[Capability]:
-        """What this BMC can do by Redfish."""
-        return []
-
     def close(self) -> None:
         """Delete the session."""
         self._session.close()
@@ -172,19 +120,6 @@ class RedfishBmc(Provider):
     def evidence(self) -> tuple[str, ...]:
         """What went over the wire since this was last asked."""
         return self._session.seen()
-
-    def _log(self) -> Json:
-        service = redfish_logs.log_service(self._tree)
-        if not service:
-            raise Unsupported("no LogServices in the system's Redfish tree")
-        return service
-
-    def _post(self, path: str, body: Json, tried: str) -> None:
-        reply = self._session.write("POST", path, body)
-        if reply.status in _NOT_HERE:
-            raise Unsupported(f"{tried}: {reply.why}")
-        if not reply.good:
-            raise self._target.refused(tried, reply.why)
 
     def _patch(self, resource: Json, body: Json, tried: str) -> None:
         redfish_boot.patch(self._session, self._target, resource, [body], tried)

@@ -93,6 +93,10 @@ class RedfishTree:
             following = page.get("Members@odata.nextLink") or page.get("@odata.nextLink")
             path = following if isinstance(following, str) else None
 
+    def references(self, path: str | None) -> Iterator[str]:
+        """Where the members of a collection are, without reading them."""
+        yield from links(self.look(path).get("Members"))
+
     @property
     def root(self) -> Json:
         """The service root."""
