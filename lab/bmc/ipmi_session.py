@@ -1,18 +1,12 @@
-"""An IPMI session on pyghmi, without the ways in which pyghmi 1.6.19 hangs, resends or raises at random.
+"""An IPMI session for commands: each call is answered, refused, or told to be unanswered, within its time.
 
-What is wrapped away (numbers: facts/bmc.md, 2.1):
-
-- credentials are bytes, so that a second session to the same BMC does not hang (1);
-- a BMC that answers SHA-256 with SHA-1 is logged into again with SHA-1 (2);
-- whatever its event loop throws becomes one of our errors (2, 7);
-- its module-global queues are touched by one thread at a time, behind one lock;
-- no keep-alive of its own: a session that was idle is left and made anew before the next command;
+- pyghmi's module-global queues are touched by one thread at a time, behind one lock, per exchange;
+- no keep-alive: a session that was idle is left and made anew before the next command;
 - each request is one datagram unless the caller, who knows whether it is harmless, allows more.
 """
 
 from __future__ import annotations
 
-import struct
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -23,31 +17,45 @@ from pyghmi import exceptions as pyghmi_errors
 from pyghmi.ipmi.private import constants
 from pyghmi.ipmi.private.session import Session
 
+from lab.bmc.ipmi_lan import (
+    BUSY_WORDS,
+    OLD_WORDS,
+    PASSWORD_WORDS,
+    STUMBLES,
+    USER_WORDS,
+    LanSession,
+)
+from lab.bmc.ipmi_look import Seen, look
+from lab.bmc.quirk_model import Behaviour
 from lab.bmc.target import Account, Target
 from lab.deadline import Deadline
+from lab.errors import LabFault
+
+__all__ = ["STUMBLES", "CompletionCode", "IpmiSession", "NoAnswer", "failure_kind", "pyghmi_lock"]
 
 LOGIN_S = 8.0
-"""Seconds to log in; pyghmi's own retries end after about five."""
-ANSWER_S = 1.2
-"""Seconds to wait for the answer to one datagram of a harmless request."""
+"""Seconds to log in."""
+ANSWER_S = (0.4, 0.8, 1.6)
+"""Seconds to wait for the answer to each datagram of a harmless request; ipmipower begins with 0.4 s too."""
 IDLE_S = 25.0
 """Seconds after which a session is not trusted any more: BMCs drop one after 60 s without traffic."""
+_LOOK_AFTER_S = 1.2
+"""Seconds without any answer after which we look what else may be there."""
+_LOOK_S = 1.0
 
-_PASSWORD_WORDS = ("incorrect password", "unauthorized name", "invalid role", "privilege", "integrity check")
-_SILENCE_WORDS = ("timeout", "no answer", "Session failed to initialize", "Name or service not known")
-STUMBLES = (
-    pyghmi_errors.PyghmiException,
-    struct.error,
-    OSError,
-    TypeError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    AssertionError,
-    NotImplementedError,
+_PASSWORD_WORDS = (
+    PASSWORD_WORDS,
+    USER_WORDS,
+    "unauthorized name",
+    "invalid role",
+    "privilege",
+    "integrity check",
 )
-"""What pyghmi throws, here and there, when a BMC answers oddly."""
+_SILENCE_WORDS = ("timeout", "no answer", "session failed to initialize", "name or service not known")
+_BUSY = (BUSY_WORDS, "insufficient resources", "maximum sol session count")
 pyghmi_lock = threading.RLock()
+_let_in: set[tuple[str, int, str]] = set()
+"""Users that this process was logged in as: one that is unknown afterwards has been locked out."""
 
 
 class CompletionCode(Exception):
@@ -63,46 +71,42 @@ class NoAnswer(Exception):
     """A request that may be sent only once was not answered; whether it was carried out is open."""
 
 
-class _Sha1Session(Session):  # type: ignore[misc]  # pyghmi is untyped
-    """A session that offers SHA-1 from the start, for BMCs that ignore an offer of SHA-256."""
-
-    def _initsession(self) -> None:
-        super()._initsession()
-        self.attemptedhash = 1
-
-
 class IpmiSession:
-    """One logged-in session, made when first needed and made anew when it has gone stale."""
+    """One logged-in session, made when first needed and made anew when it has gone stale.
 
-    def __init__(self, target: Target, host: str, port: int, account: Account) -> None:
+    Attributes:
+        behaviour: cipher suites, log-in retries and command spacing, as quirks say; may be replaced any time.
+    """
+
+    def __init__(
+        self, target: Target, host: str, port: int, account: Account, behaviour: Behaviour | None = None
+    ) -> None:
+        self.behaviour = behaviour or Behaviour()
         self._target = target
         self._host = host
         self._port = port
         self._account = account
-        self._kind: type[Session] = Session
-        self._session: Any = None
+        self._session: LanSession | None = None
         self._used_at = 0.0
+        self._sent_at = 0.0
 
     @contextmanager
     def stumbles(self, tried: str) -> Iterator[None]:
-        """Hold pyghmi's lock and turn whatever it throws into a `LabFault`."""
-        with pyghmi_lock:
-            try:
-                yield
-            except STUMBLES as problem:
-                self._forget()
-                raise self._target.fault(
-                    tried,
-                    f"its answer could not be understood ({type(problem).__name__}: {problem})",
-                    "is this an IPMI 2.0 BMC? try `ipmitool -I lanplus mc info` against it",
-                ) from problem
+        """Turn whatever pyghmi throws into a `LabFault`."""
+        try:
+            yield
+        except STUMBLES as problem:
+            self.close()
+            raise self._not_understood(tried, f"{type(problem).__name__}: {problem}") from problem
 
     def connect(self) -> None:
         """Make sure that there is a live session.
 
         Raises:
             BmcUnreachable: nothing answers within `LOGIN_S`.
-            BmcCredentials: user or password is wrong.
+            BmcCredentials: user or password is wrong; BmcAccountLocked where the user was good before.
+            BmcBusy: all its sessions are taken.
+            NotABmc: something else answers there.
             LabFault: it answers, but not as an IPMI 2.0 BMC.
         """
         with pyghmi_lock:
@@ -110,20 +114,22 @@ class IpmiSession:
                 if self._session.logged and self.idle < IDLE_S:
                     return
                 self.close()
-            tried = f"IPMI log-in as {self._account.user}"
-            try:
-                self._log_in(tried)
-            except struct.error:
-                # The answer was shorter than the hash we offered: the BMC speaks SHA-1 without saying so.
-                self._forget()
-                self._kind = _Sha1Session
-                with self.stumbles(tried):
-                    self._log_in(tried)
+            self._log_in(f"IPMI log-in as {self._account.user}")
 
     @property
     def idle(self) -> float:
         """Seconds since the BMC last answered."""
         return time.monotonic() - self._used_at
+
+    @property
+    def privilege(self) -> int:
+        """The session's privilege level (IPMI 2.0, 22.18): 4 administrator, 3 operator; 0 without a session."""
+        return 0 if self._session is None else self._session.privlevel
+
+    @property
+    def bmc_id(self) -> int:
+        """The id by which the BMC knows the session; 0 without one."""
+        return 0 if self._session is None else int(self._session.sessionid)
 
     def ask(self, netfn: int, command: int, data: Sequence[int] = (), *, lun: int = 0) -> bytes:
         """The answer's data to a harmless request, which is repeated until answered.
@@ -133,15 +139,13 @@ class IpmiSession:
             BmcUnreachable: no answer to several datagrams and to a new log-in.
         """
         tried = f"IPMI request 0x{netfn:02x}/0x{command:02x}"
-        self.connect()
-        for last in (False, True):
-            for _ in range(3):
-                answer = self._send(netfn, command, data, ANSWER_S, lun, tried)
+        for _ in range(2):
+            self.connect()
+            for wait in ANSWER_S:
+                answer = self._send(netfn, command, data, wait, lun, tried)
                 if answer is not None:
                     return _data(answer, netfn, command)
-            self._forget()
-            if not last:
-                self.connect()
+            self.close()
         raise self._target.unreachable(tried, "it lets us log in, but does not answer requests")
 
     def ask_once(self, netfn: int, command: int, data: Sequence[int], wait: float = 5.0) -> bytes:
@@ -155,64 +159,119 @@ class IpmiSession:
         self.connect()
         answer = self._send(netfn, command, data, wait, 0, tried)
         if answer is None:
-            self._forget()
+            self.close()
             raise NoAnswer(f"{tried}: no answer in {wait:.0f} s")
         return _data(answer, netfn, command)
 
     def close(self) -> None:
-        """Log out, if it can be done without waiting; never raises."""
+        """Log out without waiting for the answer, so that the BMC has the session back; never raises."""
         with pyghmi_lock:
             session, self._session = self._session, None
             if session is not None:
-                try:
-                    session.logout()
-                except STUMBLES:
-                    session.logged = 0
+                session.logout()
 
     def _log_in(self, tried: str) -> None:
         result: list[dict[str, Any]] = []
         deadline = Deadline.after(LOGIN_S, "the BMC lets us log in")
+        seen: Seen | None = None
+        began = time.monotonic()
         try:
-            self._session = self._kind(
-                bmc=self._host,
-                userid=self._account.user.encode(),
-                password=self._account.password().encode(),
-                port=self._port,
-                onlogon=result.append,
+            session = self._session = LanSession(
+                self._host,
+                self._port,
+                self._account.user.encode(),
+                self._account.password().encode(),
+                result.append,
+                suites=self.behaviour.cipher_suites,
+                retries=self.behaviour.login_retries,
             )
             while not result and not deadline.passed:
-                Session.wait_for_rsp(timeout=min(0.05, deadline.left))
+                Session.wait_for_rsp(timeout=min(0.1, deadline.left))
+                session.nudge()
+                if seen is None and not session.answered and time.monotonic() - began > _LOOK_AFTER_S:
+                    seen = look(self._host, self._port, deadline.within(_LOOK_S, "a look at the port"))
+                    if seen in (Seen.CLOSED, Seen.NO_ROUTE, Seen.ECHO, Seen.OTHER):
+                        break
         except (OSError, pyghmi_errors.IpmiException) as problem:
-            self._forget()
+            self.close()
             raise self._target.unreachable(tried, str(problem)) from problem
-        error = result[0].get("error") if result else "no answer"
+        error = str(result[0].get("error", "")) if result else "no answer"
         if error:
-            self._forget()
-            text = str(error)
-            kind = failure_kind(text)
-            if kind == "credentials":
-                raise self._target.credentials(tried, text)
-            if kind == "unreachable":
-                raise self._target.unreachable(tried, "no answer to IPMI over UDP")
-            raise self._target.fault(
-                tried, text, "close other sessions to this BMC, or wait a minute until they expire"
-            )
-        # Its keep-alive would resend and log in by itself in the middle of somebody else's request.
-        Session.keepalive_sessions.pop(self._session, None)
+            self.close()
+            raise self._failure(tried, error, seen, session)
+        _let_in.add((self._host, self._port, self._account.user))
         self._used_at = time.monotonic()
+
+    def _failure(self, tried: str, error: str, seen: Seen | None, session: LanSession) -> LabFault:
+        """Why there is no session, in words that tell who must act."""
+        target = self._target
+        kind = failure_kind(error)
+        if kind == "credentials":
+            known = (self._host, self._port, self._account.user) in _let_in
+            if known and USER_WORDS in error:
+                return target.locked(tried, f"this user logged in before, and now: {error}")
+            return target.credentials(tried, error)
+        if kind == "busy":
+            return target.busy(tried, error)
+        if kind == "unreachable":
+            if session.stumble:
+                return self._not_understood(tried, session.stumble)
+            return self._silence(tried, seen)
+        if OLD_WORDS in error:
+            return target.fault(
+                tried, error, "reach it by Redfish, or update its firmware: IPMI 2.0 is needed"
+            )
+        if "cipher suites" in error:
+            return target.fault(tried, error, "enable cipher suite 17 or 3 for IPMI over LAN at the BMC")
+        return target.fault(
+            tried, error, "close other sessions to this BMC, or wait a minute until they expire"
+        )
+
+    def _silence(self, tried: str, seen: Seen | None) -> LabFault:
+        target, port = self._target, self._port
+        if seen is Seen.CLOSED:
+            step = "enable IPMI over LAN at the BMC, and check the port in the rack file"
+            return target.unreachable(
+                tried, f"the host is there, but nothing listens on UDP port {port}", step
+            )
+        if seen is Seen.FILTERED:
+            step = (
+                f"let UDP port {port} through the firewalls, both ways, and enable IPMI over LAN at the BMC"
+            )
+            return target.unreachable(tried, f"the host is there, but UDP port {port} is silent", step)
+        if seen is Seen.NO_ROUTE:
+            step = "check the address in the rack file, and this machine's routes to the BMC network"
+            return target.unreachable(tried, "the network says that there is no way to it", step)
+        if seen is Seen.ECHO:
+            return target.not_a_bmc(tried, "it sends back what it is sent (an echo service)")
+        if seen is Seen.OTHER:
+            return target.not_a_bmc(tried, "what answers on that UDP port is no RMCP")
+        if seen is Seen.BMC:
+            return target.unreachable(tried, "it answers RMCP, but does not go through with the log-in")
+        return target.unreachable(tried, "no answer to IPMI over UDP, nor to anything else")
+
+    def _not_understood(self, tried: str, why: str) -> LabFault:
+        return self._target.fault(
+            tried,
+            f"its answer could not be understood ({why})",
+            "is this an IPMI 2.0 BMC? try `ipmitool -I lanplus mc info` against it",
+        )
 
     def _send(
         self, netfn: int, command: int, data: Sequence[int], wait: float, lun: int, tried: str
     ) -> dict[str, Any] | None:
-        with self.stumbles(tried):
+        self._keep_spacing()
+        with pyghmi_lock, self.stumbles(tried):
             session = self._session
+            if session is None or not session.logged:
+                return None
             answers: list[dict[str, Any]] = []
             deadline = Deadline.after(wait, "the answer")
             session.raw_command(
                 netfn=netfn, command=command, data=data, rslun=lun, retry=False, callback=answers.append
             )
             while not answers and not deadline.passed:
-                Session.wait_for_rsp(timeout=min(0.05, deadline.left))
+                Session.wait_for_rsp(timeout=deadline.left)
             # pyghmi leaves this to whoever gives a callback.
             session.incommand = False
             while session.evq:
@@ -221,29 +280,23 @@ class IpmiSession:
                 self._used_at = time.monotonic()
             return answers[0] if answers else None
 
-    def _forget(self) -> None:
-        """Drop a session that is of no use, so that nothing of it is found and reused."""
-        session, self._session = self._session, None
-        Session.initting_sessions.clear()
-        if session is None:
-            return
-        session.logged = 0
-        session.logging = False
-        if not session.broken:
-            session.broken = True
-            Session.socketpool[session.socket] -= 1
-        for table in (Session.waiting_sessions, Session.keepalive_sessions):
-            table.pop(session, None)
-        for by_port in Session.bmc_handlers.values():
-            for port in [port for port, owner in by_port.items() if owner is session]:
-                del by_port[port]
+    def _keep_spacing(self) -> None:
+        """Let as much time pass between two commands as this BMC needs (Q33)."""
+        spacing = self.behaviour.command_spacing_s
+        if spacing > 0:
+            # There is nothing to wait for but the time itself.
+            time.sleep(max(0.0, self._sent_at + spacing - time.monotonic()))
+        self._sent_at = time.monotonic()
 
 
-def failure_kind(text: str) -> Literal["credentials", "unreachable", "fault"]:
-    """What pyghmi means by the text with which a log-in ended."""
-    if any(word in text.lower() for word in _PASSWORD_WORDS):
+def failure_kind(text: str) -> Literal["credentials", "unreachable", "busy", "fault"]:
+    """What is meant by the text with which a log-in ended."""
+    told = text.lower()
+    if any(word in told for word in _BUSY):
+        return "busy"
+    if any(word in told for word in _PASSWORD_WORDS):
         return "credentials"
-    return "unreachable" if any(word in text for word in _SILENCE_WORDS) else "fault"
+    return "unreachable" if any(word in told for word in _SILENCE_WORDS) else "fault"
 
 
 def _data(answer: dict[str, Any], netfn: int, command: int) -> bytes:
