@@ -78,7 +78,7 @@ class RedfishBmc(RedfishReads):
 
     def insert_media(self, source: MediaSource) -> Answer:
         """Insert into the first CD drive that takes it."""
-        return self._media.insert(source.url)
+        return self._media.insert(source)
 
     def eject_media(self) -> Answer:
         """Empty every CD drive."""
