@@ -22,7 +22,7 @@ def exchange(
     method: str,
     path: str,
     limit: float,
-    body: Json | None,
+    body: Json | bytes | None,
     headers: dict[str, str],
 ) -> Reply:
     """Send once and read the whole answer within `limit` seconds.
@@ -57,7 +57,7 @@ def _once(
     method: str,
     path: str,
     limit: float,
-    body: Json | None,
+    body: Json | bytes | None,
     headers: dict[str, str],
 ) -> Reply:
     began = time.monotonic()

@@ -56,8 +56,11 @@ def read_log(tree: RedfishTree, service: Json) -> list[LogEntry]:
     dated = [entry.at for entry in found if entry.at is not None]
     if dated and dated[0] > dated[-1]:
         found.reverse()
-    # A stable sort: entries without a time, or of one time, keep the order they came in.
-    return sorted(found, key=lambda entry: entry.at or _NO_TIME)
+    # A stable sort: entries of one time keep the order they came in, those without one their place in it.
+    placed: list[tuple[datetime, LogEntry]] = []
+    for entry in found:
+        placed.append((entry.at or (placed[-1][0] if placed else _NO_TIME), entry))
+    return [entry for _, entry in sorted(placed, key=lambda pair: pair[0])]
 
 
 def _entry(entry: Json, offset: str) -> LogEntry:

@@ -46,6 +46,8 @@ def read_sessions(session: RedfishSession, tree: RedfishTree) -> list[SessionSee
     ours = (session.location or "").rstrip("/")
     found = []
     for one in tree.members(path):
+        if not one:
+            continue  # it ended while we looked
         more: Json = next((oem for oem in oems(one) if told(oem, "UserIP", "UserTag")), {})
         found.append(
             SessionSeen(

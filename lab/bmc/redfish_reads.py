@@ -56,6 +56,21 @@ class RedfishReads(Provider):
         self._tree = tree
         self._bios = RedfishBios(session, tree, target, self.name)
 
+    @property
+    def session(self) -> RedfishSession:
+        """The session that everything goes through."""
+        return self._session
+
+    @property
+    def tree(self) -> RedfishTree:
+        """The resources of the server."""
+        return self._tree
+
+    @property
+    def target(self) -> Target:
+        """The server and the BMC's base URL."""
+        return self._target
+
     def sol(self) -> SolSettings:
         """`SerialConsole` of the system, else of a manager; the bit rate of its SerialInterfaces."""
         return redfish_manager.read_sol(self._tree)

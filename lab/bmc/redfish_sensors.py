@@ -95,7 +95,10 @@ def _supplies(supplies: list[Json], tree: RedfishTree | None = None) -> Iterator
             value = number(as_dict(metrics.get("OutputPowerWatts")), "Reading")
         if absent(supply) or (value is None and not state):
             continue
-        name = text(supply, "Name", "Id", "MemberId") or "Power supply"
+        name, number_of_it = text(supply, "Name", "Id") or "Power supply", text(supply, "MemberId", "Id")
+        # iLO calls them all by one name.
+        if not any(letter.isdigit() for letter in name) and number_of_it not in name:
+            name = f"{name} {number_of_it}"
         unit, states = ("W", ()) if value is not None else ("", (state,))
         yield SensorReading(name, "Power supply", value, unit, health(supply), states)
 

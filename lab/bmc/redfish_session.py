@@ -175,6 +175,20 @@ class RedfishSession:
                 if not again():
                     return reply
 
+    def upload(self, path: str, body: Json | bytes, limit_s: float) -> Reply:
+        """POST a file once: the parts of a form (`MultipartEncoder` fields), or the bare bytes.
+
+        Raises:
+            NoAnswer: it went out, but no answer came.
+            BmcUnreachable: it did not go out, since no connection came about.
+        """
+        headers = {"Content-Type": "multipart/form-data"} if isinstance(body, dict) else {}
+        with self._lock:
+            self._fresh_connection()
+            # An expired session is found out by something smaller than a firmware image.
+            self._authorised("GET", ROOT)
+            return self._exchange(self._connected(), "POST", path, limit_s, body=body, headers=headers)
+
     @property
     def location(self) -> str | None:
         """Path of our session at the BMC; None where there is none."""
@@ -283,7 +297,7 @@ class RedfishSession:
         path: str,
         limit: float,
         *,
-        body: Json | None = None,
+        body: Json | bytes | None = None,
         headers: dict[str, str] | None = None,
     ) -> Reply:
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
@@ -46,11 +47,16 @@ def monitor_of(reply: Reply) -> str | None:
     return (urlsplit(where).path or None) if where else None
 
 
-def follow(session: RedfishSession, reply: Reply, deadline: Deadline) -> TaskEnd:
+def follow(
+    session: RedfishSession,
+    reply: Reply,
+    deadline: Deadline,
+    watch: Callable[[Json], None] = lambda task: None,
+) -> TaskEnd:
     """Look at the task of `reply` until it ends, pausing as long as the BMC asks.
 
     An answer other than 202, or one that names no task, has ended already. A BMC that is away meanwhile is
-    looked at again until the deadline.
+    looked at again until the deadline. `watch` is given the task each time it was read.
 
     Raises:
         LabFault: an answer that is no JSON, wrong credentials.
@@ -76,6 +82,7 @@ def follow(session: RedfishSession, reply: Reply, deadline: Deadline) -> TaskEnd
             time.sleep(min(_GRACE_EVERY_S, grace.left))
             continue
         found = True
+        watch(last.body)
         ended = _end(last)
         if ended is not None:
             return ended

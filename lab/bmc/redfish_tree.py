@@ -78,7 +78,7 @@ class RedfishTree:
 
     def members(self, path: str | None) -> Iterator[Json]:
         """The members of a collection, read one by one, the given ones as they are where expanded."""
-        seen, pages = 0, set[str]()
+        seen, pages, given = 0, set[str](), set[str]()
         while path and path not in pages:
             pages.add(path)
             page = self.look(path)
@@ -87,6 +87,9 @@ class RedfishTree:
                 if seen > _LARGEST_COLLECTION:
                     return
                 where = link({"it": member}, "it")
+                if where in given:
+                    continue  # a BMC that gives its first page for every one
+                given.update([where] if where else [])
                 expanded = len([name for name in member if not name.startswith("@")]) > 1
                 yield member if expanded else self.look(where)
             # DMTF's own example has it without the member's name.
