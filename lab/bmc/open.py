@@ -65,6 +65,7 @@ def _outlets(rack: Rack, server: Server, pdu: Pdu) -> Provider:
         auth_key=secret(pdu.auth.key if pdu.auth else None),
         privacy=pdu.privacy.protocol if pdu.privacy else None,
         privacy_key=secret(pdu.privacy.key if pdu.privacy else None),
+        context=pdu.context,
     )
     target = Target(server.name, pdu.snmp, "PDU")
     host, port = host_and_port(pdu.snmp, PORT)

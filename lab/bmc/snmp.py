@@ -69,6 +69,7 @@ class Credentials:
     auth_key: Callable[[], str] | None = field(default=None, repr=False)
     privacy: str | None = None
     privacy_key: Callable[[], str] | None = field(default=None, repr=False)
+    context: str = ""
 
     def as_pysnmp(self) -> hlapi.CommunityData | hlapi.UsmUserData:
         """The same, as pysnmp takes it."""
@@ -128,10 +129,15 @@ class SnmpAgent:
         """Close the socket."""
         runner, self._runner = self._runner, None
         engine, self._engine = self._engine, None
-        if runner is not None:
-            if engine is not None:
+        if runner is None:
+            return
+        if engine is not None:
+
+            async def hang_up() -> None:
                 engine.close_dispatcher()
-            runner.close()
+
+            runner.run(hang_up())
+        runner.close()
 
     def _run(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
         if self._runner is None:
@@ -145,10 +151,11 @@ class SnmpAgent:
             self._engine = hlapi.SnmpEngine()
         if self._who is None:
             self._who = self._credentials.as_pysnmp()
+        context = hlapi.ContextData(contextName=self._credentials.context.encode())
         try:
             transport = await self._transport(seconds, retries)
             problem, status, place, bindings = await command(
-                self._engine, self._who, transport, hlapi.ContextData(), *objects, lookupMib=False
+                self._engine, self._who, transport, context, *objects, lookupMib=False
             )
         except PySnmpError as error:
             raise self._silent(tried, str(error)) from error

@@ -77,7 +77,8 @@ class Pdu(Strict):
 
     `snmp` is `HOST` or `HOST:PORT` (default 161). `model` names an entry of lab/bmc/pdus.yaml; a PDU that is
     not there is described by `oid`. `community` goes with versions 1 and 2c, `user`, `auth` and `privacy`
-    with version 3. `off_s` is how long a power cycle keeps the outlets off, in seconds.
+    with version 3, and `context` where its agent has several. `off_s` is how long a power cycle keeps the
+    outlets off, in seconds.
     """
 
     snmp: HostMaybePort
@@ -89,6 +90,7 @@ class Pdu(Strict):
     user: str | None = None
     auth: Auth | None = None
     privacy: Privacy | None = None
+    context: str = ""
     off_s: Annotated[float, Field(ge=1, le=300)] = 10.0
 
     @model_validator(mode="after")
@@ -109,8 +111,8 @@ class Pdu(Strict):
         else:
             if self.community is None:
                 complain(f"SNMP version {self.version} needs community: env:NAME or file:PATH")
-            if self.user or self.auth or self.privacy:
-                complain("user, auth and privacy go with `version: 3`", "version")
+            if self.user or self.auth or self.privacy or self.context:
+                complain("user, auth, privacy and context go with `version: 3`", "version")
         return self
 
     def secrets(self) -> Iterator[tuple[tuple[str, ...], str]]:
