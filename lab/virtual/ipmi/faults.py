@@ -7,6 +7,7 @@ those of pyghmi in section 2.1.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -72,7 +73,7 @@ class IpmiFaults(Strict):
     stray_rakp2: Frequency = NEVER
     """A RAKP 2 of another log-in comes before the right one (Q28); occasions are RAKP 1 messages."""
     inactive_session: Frequency = NEVER
-    """RAKP 1 is answered "invalid session ID" (Q19); occasions are RAKP 1 messages."""
+    """RAKP 1 is answered "inactive session ID", and the log-in is over (Q19); occasions as before."""
     table_full: Frequency = NEVER
     """Open Session is answered "insufficient resources"; occasions are Open Session requests."""
     sessions: Annotated[int, Field(ge=1)] = 16
@@ -156,3 +157,52 @@ class Trigger:
             return False
         self._hits += 1
         return True
+
+
+Note = Callable[[str, str], None]
+"""Told of each fault when it is played: what a log calls it, and what it hit."""
+_CALLED = {
+    "suites": "Q28",
+    "rakp2_tag_zero": "Q28",
+    "stray_rakp2": "Q28",
+    "inactive_session": "Q19",
+    "table_full": "session-table-full",
+    "boot_parameter_3": "Q28",
+    "uefi_disk_selector": "Q19",
+    "power_lag_s": "power-lags",
+    "power_lies": "power-lags",
+    "sol_settable": "Q29",
+    "sol_at_power_change": "Q29",
+    "sol_orphan_kills": "Q30",
+    "sol_orphan": "Q30",
+    "sol_end": "Q30",
+    "spacing_s": "Q33",
+    "reboot": "bmc-reboot",
+}
+
+
+class InForce:
+    """The faults of one BMC that are in force, their triggers, and who is told when one is played."""
+
+    def __init__(self, faults: IpmiFaults = NO_FAULTS, note: Note = lambda called, hit: None) -> None:
+        self.note = note
+        self.replace(faults)
+
+    def replace(self, faults: IpmiFaults) -> None:
+        """Put others in force; what they count begins anew."""
+        self.now = faults
+        self.chance = random.Random(faults.seed)  # noqa: S311 - repeatable, not secret
+        self._triggers = {
+            name: Trigger(value, self.chance) for name, value in faults if isinstance(value, Frequency)
+        }
+
+    def hits(self, name: str) -> bool:
+        """Whether the fault with that field, a `Frequency`, happens on this occasion."""
+        hit = self._triggers[name]()
+        if hit:
+            self.played(name)
+        return hit
+
+    def played(self, name: str, hit: str = "") -> None:
+        """The fault of that field was played."""
+        self.note(_CALLED.get(name, name), hit or name)
