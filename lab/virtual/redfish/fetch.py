@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -51,11 +52,13 @@ async def fetch(url: str, user: str, password: str, file: Path) -> None:
         RedfishError: 400, by what went wrong: no connection, credentials, another status, an empty answer.
     """
     partial = file.with_suffix(".part")
-    login = aiohttp.BasicAuth(user, password) if user else None
+    headers = {}
+    if user:
+        headers["Authorization"] = f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
     try:
         # As a BMC does by default (VerifyCertificate: false); what is fetched is checked by whoever boots it.
         async with (
-            aiohttp.ClientSession(timeout=_TIMES, auth=login, auto_decompress=False) as client,
+            aiohttp.ClientSession(timeout=_TIMES, headers=headers, auto_decompress=False) as client,
             client.get(url, ssl=False) as answer,
         ):
             if answer.status in (401, 403):

@@ -41,6 +41,8 @@ _COMMON_HEADERS = {"OData-Version": "4.0", "Cache-Control": "no-store", "Server"
 _OPEN_PATHS = ("/redfish", ROOT, f"{ROOT}/odata", f"{ROOT}/$metadata")
 """What DSP0266 section 13.3.1 wants readable without authentication."""
 _BODY_LIMIT = 2**20
+_CUT_S = 0.05
+"""How long a request may go on that a reset of the BMC meets; 0 would be for ever to aiohttp."""
 _log = logging.getLogger(__name__)
 
 
@@ -116,7 +118,7 @@ class RedfishService:
         self._coming_back = asyncio.create_task(self._come_back(away))
         await site.stop()
         if self._runner.server is not None:
-            await self._runner.server.shutdown(0)
+            await self._runner.server.shutdown(_CUT_S)
         if not self.face.behaviour.keeps_media:
             await self.face.chassis.eject()
 
