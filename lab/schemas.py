@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from lab.bmc.bios_profile import BiosProfile
 from lab.bmc.quirk_model import QuirkFile
 from lab.measure.model import MeasurementsFile, TimelineFile
 from lab.rack.model import Rack
@@ -19,6 +20,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "inventory/rack.schema.json": Rack,
     "inventory/quirks.schema.json": QuirkFile,
     "firmware/releases/release.schema.json": Release,
+    "firmware/bios/profile.schema.json": BiosProfile,
     "reports/measurements.schema.json": MeasurementsFile,
     "reports/timeline.schema.json": TimelineFile,
 }
