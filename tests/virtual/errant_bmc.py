@@ -1,6 +1,6 @@
 """A virtual BMC with a profile and faults over a server without QEMU, in a thread of its own.
 
->>> with light_bmc(profile="etag-empty") as bmc:
+>>> with errant_bmc(profile="etag-empty") as bmc:
 ...     bmc.get("/redfish/v1/Systems/1").headers["ETag"]
 """
 
@@ -44,7 +44,7 @@ Result = TypeVar("Result")
 
 
 @dataclass
-class LightBmc:
+class ErrantServer:
     """The running BMC, and raw HTTP to it by Basic authentication; what is behind it is open to judges."""
 
     url: str
@@ -105,11 +105,14 @@ def message_id(answer: requests.Response) -> str:
 
 
 @contextlib.contextmanager
-def light_bmc(
+def errant_bmc(
     folder: Path, profile: str | None = None, *faults: dict[str, object], firmware: str = "uefi"
-) -> Iterator[LightBmc]:
+) -> Iterator[ErrantServer]:
     """Such a BMC, its server off."""
-    content = server("light", redfish=True, ipmi=False) | {"firmware": firmware, "console": {"tcp": "127.0.0.1:9"}}
+    content = server("light", redfish=True, ipmi=False) | {
+        "firmware": firmware,
+        "console": {"tcp": "127.0.0.1:9"},
+    }
     rack = write_rack(folder, content)
     entries = [FaultEntry.model_validate(fault) for fault in faults]
     place = ServerFolder(folder / "light")
@@ -135,7 +138,7 @@ def light_bmc(
         return errant, face, f"http://{address[0]}:{address[1]}", close
 
     errant, face, url, close = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
-    bmc = LightBmc(url, errant, chassis, face, loop)
+    bmc = ErrantServer(url, errant, chassis, face, loop)
     try:
         yield bmc
     finally:
