@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Literal
 
-from lab.bmc import power, redfish_boot
+from lab.bmc import power, quirks, redfish_boot, redfish_facts, redfish_slots
 from lab.bmc.api import (
     Answer,
     BootDevice,
@@ -15,15 +16,23 @@ from lab.bmc.api import (
     PowerAction,
 )
 from lab.bmc.bill import FirmwareMode
+from lab.bmc.capability import Identity
+from lab.bmc.redfish_boot import RedfishBoot
+from lab.bmc.redfish_identity import read_identity
 from lab.bmc.redfish_json import Json, allowed, text
 from lab.bmc.redfish_media import RedfishMedia
 from lab.bmc.redfish_power import RedfishPower
 from lab.bmc.redfish_reads import RedfishReads
-from lab.bmc.redfish_session import RedfishSession
+from lab.bmc.redfish_session import NoAnswer, RedfishSession
 from lab.bmc.redfish_tree import RedfishTree
 from lab.bmc.target import Account, Target, Unsupported
 from lab.deadline import Deadline
+from lab.errors import BmcCredentials, BmcUnreachable, LabFault
 from lab.rack.model import Tls
+
+_LEARN_S = 30.0
+_log = logging.getLogger(__name__)
+_NOT_HERE = {404, 405, 501}
 
 
 class RedfishBmc(RedfishReads):
@@ -34,6 +43,7 @@ class RedfishBmc(RedfishReads):
         account: as whom.
         tls: how the certificate is trusted.
         macs: the rack file's MACs, which tell our system where a BMC manages several.
+        catalogue: the quirks that are known; ours where none is given.
     """
 
     def __init__(
@@ -42,15 +52,35 @@ class RedfishBmc(RedfishReads):
         account: Account,
         tls: Tls | Literal["none"] | None = None,
         macs: Sequence[str] = (),
+        catalogue: quirks.Catalogue | None = None,
     ) -> None:
         session = RedfishSession(target, account, tls)
         super().__init__(target, session, RedfishTree(session, target, macs))
         self._power = RedfishPower(self._session, self._tree, target)
         self._media = RedfishMedia(self._session, self._tree, target, self.name)
+        self._boot = RedfishBoot(self._session, self._tree, target, self.name, self._media)
+        self._catalogue = catalogue or quirks.load()
+        self._session.behaviour = self._catalogue.applying(Identity()).behaviour
+        self._quirks: quirks.Quirks | None = None
 
     def connect(self) -> None:
         """Log in unless there is a session that is alive; raises `LabFault` or one of its kinds."""
         self._session.connect()
+
+    def quirks(self) -> quirks.Quirks:
+        """The quirks that apply to this BMC, found out once, without changing anything; providers heed them.
+
+        Raises:
+            LabFault: the BMC cannot be asked.
+        """
+        if self._quirks is None:
+            with self._tree.within(_LEARN_S, "finding out which quirks this BMC has"):
+                slots = list(redfish_slots.look(self._tree))
+                probed = redfish_facts.probe(self._tree, slots)
+                self._quirks = self._catalogue.applying(read_identity(self._tree), probed)
+            self._session.behaviour = self._quirks.behaviour
+            self._media.hint = self._quirks.advice_of("Q2")
+        return self._quirks
 
     def power(self) -> Power:
         """`PowerState`; a state in between counts as the one it leaves."""
@@ -59,6 +89,7 @@ class RedfishBmc(RedfishReads):
     def set_power(self, action: PowerAction, *, deadline_s: float = 60.0) -> Answer:
         """ComputerSystem.Reset, posted at most once; then the state is read until it shows."""
         deadline = Deadline.after(deadline_s, f"power {action}")
+        self._learn()
         restart = action in (PowerAction.RESET, PowerAction.CYCLE)
         before = text(self._tree.system, "LastResetTime") if restart else ""
         answer = power.carry_out(self, action, lambda wanted: self._power.send(wanted, deadline), deadline)
@@ -69,8 +100,19 @@ class RedfishBmc(RedfishReads):
         return answer
 
     def boot_once(self, device: BootDevice, mode: FirmwareMode, *, uri: str | None = None) -> Answer:
-        """PATCH the boot override and read it back."""
-        return redfish_boot.boot_once(self._session, self._tree, self._target, device, mode, self.name)
+        """PATCH the boot override, or what the vendor has in its place, and read it back."""
+        self._learn()
+        return self._boot.set(device, mode, uri=uri)
+
+    def boot_always(self, device: BootDevice, mode: FirmwareMode) -> Answer:
+        """The same, for every boot; nothing is sent where it reads so already."""
+        self._learn()
+        return self._boot.set(device, mode, enabled="Continuous")
+
+    def did_not_boot(self, device: BootDevice) -> bool:
+        """Told that the console proved the named device did not boot; whether there is another way (Q16)."""
+        self._learn()
+        return self._boot.did_not_boot(device)
 
     def boot_override(self) -> BootDevice | None:
         """The override now in force; NONE where it reads disabled."""
@@ -78,10 +120,12 @@ class RedfishBmc(RedfishReads):
 
     def insert_media(self, source: MediaSource) -> Answer:
         """Insert into the first CD drive that takes it."""
+        self._learn()
         return self._media.insert(source)
 
     def eject_media(self) -> Answer:
         """Empty every CD drive."""
+        self._learn()
         return self._media.eject()
 
     def media(self) -> str | None:
@@ -121,5 +165,22 @@ class RedfishBmc(RedfishReads):
         """What went over the wire since this was last asked."""
         return self._session.seen()
 
+    def _learn(self) -> None:
+        """Heed the quirks of this BMC; one that cannot be told is treated as every BMC is."""
+        try:
+            self.quirks()
+        except (BmcUnreachable, BmcCredentials):
+            raise
+        except LabFault as reason:
+            _log.warning("%s: quirks not known: %s", self._target.server, reason.message)
+
     def _patch(self, resource: Json, body: Json, tried: str) -> None:
-        redfish_boot.patch(self._session, self._target, resource, [body], tried)
+        path = text(resource, "@odata.id") or self._tree.system_path
+        try:
+            reply = self._session.write("PATCH", path, body)
+        except NoAnswer:
+            return  # whoever calls reads back
+        if reply.status in _NOT_HERE:
+            raise Unsupported(f"{tried}: {reply.why}")
+        if not reply.good:
+            raise self._target.refused(tried, reply.why)

@@ -2,145 +2,252 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import re
+import time
+from collections.abc import Iterator
 
 from lab.bmc.api import Answer, BootDevice, Outcome
 from lab.bmc.bill import FirmwareMode
-from lab.bmc.redfish_json import Json, allowed, as_dict, link, text
+from lab.bmc.redfish_boot_plan import CLEAR, MODE, Enabled, holds, mode_name, plans, settings_path
+from lab.bmc.redfish_boot_plan import override as override
+from lab.bmc.redfish_boot_plan import plan as plan
+from lab.bmc.redfish_boot_plan import targets as targets
+from lab.bmc.redfish_json import Json, as_dict, text
+from lab.bmc.redfish_media import RedfishMedia
+from lab.bmc.redfish_oem import DellOem, boot_next_body, boot_next_of
 from lab.bmc.redfish_reply import Reply
 from lab.bmc.redfish_session import NoAnswer, RedfishSession
+from lab.bmc.redfish_slots import loaded
 from lab.bmc.redfish_tree import RedfishTree
 from lab.bmc.target import Target, Unsupported
+from lab.deadline import Deadline
+from lab.errors import BmcRefused
 
-_TARGETS = {
-    BootDevice.DISK: ("Hdd",),
-    BootDevice.CD: ("Cd", "UsbCd"),
-    BootDevice.PXE: ("Pxe",),
-    BootDevice.HTTP: ("UefiHttp",),
-    BootDevice.SETUP: ("BiosSetup",),
-    BootDevice.NONE: ("None",),
-}
-"""BootSourceOverrideTarget values (ComputerSystem schema), the wanted one first."""
-_MODES: dict[FirmwareMode, str] = {"uefi": "UEFI", "bios": "Legacy"}
+READ_BACK_S = 5.0
+"""Seconds for which an override may read as before."""
+_LOOK_EVERY_S = 0.5
+_MALFORMED = {400, 422}
+_NOT_HERE = {404, 405, 501}
+_BY_A_JOB = re.compile(
+    r"(pending|running|scheduled|unfinished|existing)[^.]*\bjob|\bjob[^.]*(pending|queue)", re.I
+)
 
 
-def boot_once(
-    session: RedfishSession,
-    tree: RedfishTree,
-    target: Target,
-    device: BootDevice,
-    mode: FirmwareMode,
-    provider: str,
-) -> Answer:
-    """Set the override for the next boot.
+class RedfishBoot:
+    """The boot override of one server."""
 
-    The mode is sent only where the BMC has another one, since some refuse the whole request for it
-    (facts/bmc.md, Q14), and left out when that is what the BMC refuses.
+    def __init__(
+        self, session: RedfishSession, tree: RedfishTree, target: Target, name: str, media: RedfishMedia
+    ) -> None:
+        self._session = session
+        self._tree = tree
+        self._target = target
+        self._name = name
+        self._media = media
+        self._dead: set[str] = set()
 
-    Raises:
-        Unsupported: this BMC has no override, or not to this device.
-        BmcRefused: it said no, or reads back something else.
-    """
-    system = tree.system
-    request, tried = plan(tree, system, device, mode), f"boot once from {device}"
-    settled, tries = patch(session, target, system, [{"Boot": boot} for boot in _ladder(request)], tried)
-    now = as_dict(tree.system.get("Boot"))
-    wanted = {name: value for name, value in request.items() if name in settled}
-    seen = {name: now.get(name) for name in wanted}
-    evidence = (f"set {wanted}", f"read {seen}")
-    if device is BootDevice.NONE:
-        if override({"Boot": now}) is not BootDevice.NONE:
-            raise target.refused(tried, f"the override stays; {evidence[1]}")
-    elif any(seen[name] != value for name, value in wanted.items()):
-        raise target.refused(
-            tried, f"{evidence[0]}, {evidence[1]}", "clear the override, or let another provider set it"
+    def set(
+        self, device: BootDevice, mode: FirmwareMode, *, enabled: Enabled = "Once", uri: str | None = None
+    ) -> Answer:
+        """Name the device of the next boot, or of every boot.
+
+        The vendor's own way to the virtual CD is taken first where the standard one means another drive,
+        and else where the standard one did not take (Q1, Q11).
+
+        Raises:
+            Unsupported: this BMC has no override, or not to this device, or not for ever.
+            BmcRefused: it said no, or reads back something else.
+            ValueError: `uri` with another device than HTTP.
+        """
+        if uri is not None and device is not BootDevice.HTTP:
+            raise ValueError("a URI goes with HTTP only")
+        tried = f"boot {'once' if enabled == 'Once' else 'always'} from {device}"
+        if device is BootDevice.NONE:
+            return self._clear(mode, tried)
+        own = device is BootDevice.CD and enabled == "Once"
+        behaviour = self._session.behaviour
+        if own and behaviour.oem_boot_first and self._media.inserted() and (done := self._oem()):
+            return done
+        try:
+            return self._standard(device, mode, enabled, uri, tried)
+        except (Unsupported, BmcRefused) as why:
+            done = self._oem() if own else None
+            if done is None:
+                raise
+            reason = why.message if isinstance(why, BmcRefused) else str(why)
+            return Answer(done.outcome, done.provider, done.tries + 1, (reason, *done.evidence))
+
+    def did_not_boot(self, device: BootDevice) -> bool:
+        """The console proved that the server did not boot from the device that was named.
+
+        The target that was named is asked for last from now on (Q16); False where there is no other.
+        """
+        if device is not BootDevice.CD:
+            return False
+        system = self._tree.system
+        may = targets(self._tree, system)
+        known = [name for name in self._session.behaviour.cd_targets if may is None or name in may]
+        tried = next((name for name in known if name not in self._dead), None)
+        self._dead |= {tried} if tried else set()
+        return any(name not in self._dead for name in known)
+
+    def _clear(self, mode: FirmwareMode, tried: str) -> Answer:
+        own = DellOem(self._session, self._tree)
+        evidence: tuple[str, ...] = ()
+        if self._session.behaviour.oem_boot_once == "dell-server-boot" and own.boots_virtual_cd():
+            if own.boot_virtual_cd(clear=True) is None:
+                raise self._target.refused(tried, "ServerBoot still names the virtual CD")
+            evidence = ("ServerBoot cleared",)
+        answer = self._standard(BootDevice.NONE, mode, "Once", None, tried)
+        return Answer(answer.outcome, answer.provider, answer.tries, (*evidence, *answer.evidence))
+
+    def _standard(
+        self, device: BootDevice, mode: FirmwareMode, enabled: Enabled, uri: str | None, tried: str
+    ) -> Answer:
+        system = self._tree.system
+        requests = plans(
+            self._tree,
+            system,
+            device,
+            mode,
+            behaviour=self._session.behaviour,
+            enabled=enabled,
+            uri=uri,
+            last=self._dead,
         )
-    if (
-        "BootSourceOverrideMode" in request
-        and now.get("BootSourceOverrideMode") != request["BootSourceOverrideMode"]
-    ):
-        raise target.refused(
-            tried,
-            f"the boot mode stays {now.get('BootSourceOverrideMode')}",
+        boot = as_dict(system.get("Boot"))
+        skip = enabled == "Continuous" or self._session.behaviour.boot_skip_same == "every"
+        # Repeated writes of what holds already end in a screen that waits for a key (Q22).
+        if (skip or device is BootDevice.NONE) and any(_same(boot, request, mode) for request in requests):
+            return Answer(Outcome.VERIFIED, self._name, 0, ("it reads so already; nothing sent",))
+        refusal: BmcRefused | None = None
+        for request in requests:
+            try:
+                return self._write(system, request, mode, tried)
+            except BmcRefused as why:
+                refusal = why
+        raise refusal or self._target.refused(tried, "nothing to send")
+
+    def _write(self, system: Json, request: Json, mode: FirmwareMode, tried: str) -> Answer:
+        """One target: at the system, and where that comes to nothing, at its Settings resource (Q10, Q24)."""
+        places = [text(system, "@odata.id") or self._tree.system_path, settings_path(system)]
+        said, tries, evidence = Reply(0), 0, list[str]()
+        for place in dict.fromkeys(path for path in places if path):
+            for body in _ladder(request, mode):
+                tries += 1
+                said = self._patch(place, body)
+                evidence.append(f"PATCH {place} {body}: {said.why}")
+                if said.good or said.status == 0:
+                    break
+                if said.status not in _MALFORMED:
+                    break
+            if said.status >= 300 and said.status not in _MALFORMED | _NOT_HERE:
+                break
+            if said.good or said.status == 0:
+                outcome, seen = self._read_back(place, system, request)
+                evidence.append(f"read {seen}")
+                if outcome is not None:
+                    if (again := self._mend_mode(place, request, mode)) is not None:
+                        evidence += again
+                    return Answer(outcome, self._name, tries, tuple(evidence))
+        if said.status in _NOT_HERE:
+            raise Unsupported(f"{tried}: {said.why}")
+        what = said.why if said.status >= 300 else evidence[-1]
+        raise self._target.refused(
+            f"{tried}; " + "; ".join(evidence), what, "clear the override, or let another provider set it"
+        )
+
+    def _patch(self, path: str, boot: Json) -> Reply:
+        """PATCH `Boot`, once more after clearing a job queue that blocks it (Q9); status 0 without answer."""
+        reply = self._send(path, boot)
+        if (
+            self._session.behaviour.clear_job_queue
+            and not reply.good
+            and _BY_A_JOB.search(reply.all_words)
+            and DellOem(self._session, self._tree).clear_jobs() is not None
+        ):
+            reply = self._send(path, boot)
+        return reply
+
+    def _send(self, path: str, boot: Json) -> Reply:
+        try:
+            return self._session.write("PATCH", path, {"Boot": boot}, intent="boot")
+        except NoAnswer as silence:
+            return Reply(0, text=str(silence))
+
+    def _read_back(self, place: str, system: Json, request: Json) -> tuple[Outcome | None, Json]:
+        """Whether it reads as asked for, mode aside, and what reads; a BMC may take its time to show it."""
+        wanted = {name: value for name, value in request.items() if name != MODE}
+        deadline = Deadline.after(READ_BACK_S, "the override to read back")
+        ours = text(system, "@odata.id") or self._tree.system_path
+        while True:
+            for path in dict.fromkeys((ours, place)):
+                now = as_dict(self._tree.look(path).get("Boot"))
+                if holds(now, wanted):
+                    seen = {name: now.get(name) for name in request}
+                    return Outcome.VERIFIED if path == ours else Outcome.PENDING, seen
+            if deadline.passed:
+                return None, {name: as_dict(self._tree.system.get("Boot")).get(name) for name in request}
+            # The BMC applies it in its own time and tells nobody.
+            time.sleep(_LOOK_EVERY_S)
+
+    def _mend_mode(self, place: str, request: Json, mode: FirmwareMode) -> list[str] | None:
+        """The mode, where it reads otherwise: with the device (Q17), else alone (Q14).
+
+        Raises:
+            BmcRefused: it stays.
+        """
+        if request == CLEAR:
+            return None
+        evidence: list[str] = []
+        for body in ({**request, MODE: mode_name(mode)}, {MODE: mode_name(mode)}, None):
+            now = text(as_dict(self._tree.look(place).get("Boot")), MODE)
+            if not now or now == mode_name(mode):
+                return evidence
+            if body is not None:
+                evidence.append(f"mode reads {now}; PATCH {place} {body}: {self._send(place, body).why}")
+        raise self._target.refused(
+            "; ".join(evidence),
+            f"the boot mode stays {now}",
             "set the server's boot mode in its firmware setup, or correct `firmware` in the rack file",
         )
-    return Answer(Outcome.VERIFIED, provider, tries, evidence)
 
+    def _oem(self) -> Answer | None:
+        """The vendor's own boot-once from the virtual CD; None where there is none, or it did not take."""
+        way = self._session.behaviour.oem_boot_once
+        seen: str | None = None
+        if way == "dell-server-boot":
+            seen = DellOem(self._session, self._tree).boot_virtual_cd()
+        elif way == "hpe-boot-on-next-reset":
+            seen = self._hpe_next()
+        return Answer(Outcome.VERIFIED, self._name, 1, (f"{way}: {seen}",)) if seen else None
 
-def plan(tree: RedfishTree, system: Json, device: BootDevice, mode: FirmwareMode) -> Json:
-    """The members of `Boot` to write, every value inside what the BMC allows.
-
-    Raises:
-        Unsupported: this BMC has no override, or not to this device.
-    """
-    boot = as_dict(system.get("Boot"))
-    if "BootSourceOverrideTarget" not in boot and "BootSourceOverrideEnabled" not in boot:
-        raise Unsupported("the system's Redfish resource has no boot override")
-    if device is BootDevice.NONE:
-        return {"BootSourceOverrideEnabled": "Disabled"}
-    may = allowed(boot, "BootSourceOverrideTarget")
-    if may is None:  # iDRAC10 says it on the Settings resource only (Q10)
-        settings = tree.look(link(as_dict(system.get("@Redfish.Settings")), "SettingsObject"))
-        may = allowed(as_dict(settings.get("Boot")), "BootSourceOverrideTarget")
-    candidates = [name for name in _TARGETS[device] if may is None or name in may]
-    enable = allowed(boot, "BootSourceOverrideEnabled")
-    if not candidates or (enable is not None and "Once" not in enable):
-        raise Unsupported(f"boot once from {device}: the BMC allows {may}, {enable}")
-    request: Json = {"BootSourceOverrideEnabled": "Once", "BootSourceOverrideTarget": candidates[0]}
-    current = text(boot, "BootSourceOverrideMode")
-    if current and current != _MODES[mode]:
-        request["BootSourceOverrideMode"] = _MODES[mode]
-    return request
-
-
-def override(system: Json) -> BootDevice | None:
-    """The override in force; None where the BMC does not say, or says a device that we have no word for."""
-    boot = as_dict(system.get("Boot"))
-    enabled = text(boot, "BootSourceOverrideEnabled")
-    if not enabled:
+    def _hpe_next(self) -> str | None:
+        for slot in self._media.slots():
+            found = boot_next_of(slot.body)
+            if found is None or not loaded(slot.body):
+                continue
+            # Without an answer, the drive tells.
+            with contextlib.suppress(NoAnswer):
+                self._session.write("PATCH", slot.path, boot_next_body(found[0], on=True), intent="boot")
+            now = boot_next_of(self._tree.look(slot.path))
+            if now is not None and now[1]:
+                return f"{slot.path} boots at the next reset"
         return None
-    now = text(boot, "BootSourceOverrideTarget")
-    if enabled == "Disabled" or now in ("", "None"):
-        return BootDevice.NONE
-    return next((device for device, names in _TARGETS.items() if now in names), None)
 
 
-def patch(
-    session: RedfishSession,
-    target: Target,
-    resource: Json,
-    bodies: Sequence[Json],
-    tried: str,
-) -> tuple[set[str], int]:
-    """PATCH a resource with its own ETag; the members of `Boot` that were accepted, and the tries.
-
-    The next of `bodies` is tried where the BMC rejects one as malformed. A request that got no answer
-    counts as sent: whoever calls reads back.
-
-    Raises:
-        BmcRefused: the BMC said no.
-    """
-    path, etag = text(resource, "@odata.id"), text(resource, "@odata.etag") or None
-    reply = Reply(0)
-    tries = 0
-    for tries, request in enumerate(bodies, start=1):
-        try:
-            reply = session.write("PATCH", path, request, if_match=etag)
-        except NoAnswer:
-            return set(as_dict(request.get("Boot"))), tries
-        if reply.good:
-            return set(as_dict(request.get("Boot"))), tries
-        if reply.status != 400:
-            break
-    if reply.status in (404, 405, 501):
-        raise Unsupported(f"{tried}: {reply.why}")
-    raise target.refused(tried, reply.why)
+def _ladder(request: Json, mode: FirmwareMode) -> Iterator[Json]:
+    """The request, and what BMCs accept which reject it: no mode (Q14), or all three members (Q24)."""
+    yield request
+    if request == CLEAR:
+        yield {**request, "BootSourceOverrideTarget": "None"}
+        yield {"BootSourceOverrideTarget": "None"}
+    elif MODE in request:
+        yield {name: value for name, value in request.items() if name != MODE}
+    else:
+        yield {**request, MODE: mode_name(mode)}
 
 
-def _ladder(request: Json) -> list[Json]:
-    """The request, and the form that BMCs accept which reject it."""
-    if request.get("BootSourceOverrideEnabled") == "Disabled":
-        return [request, {**request, "BootSourceOverrideTarget": "None"}]
-    if "BootSourceOverrideMode" in request:
-        return [request, {name: value for name, value in request.items() if name != "BootSourceOverrideMode"}]
-    return [request]
+def _same(boot: Json, request: Json, mode: FirmwareMode) -> bool:
+    return holds(boot, request) and (request == CLEAR or text(boot, MODE) in ("", mode_name(mode)))

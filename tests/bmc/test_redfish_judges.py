@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
 import sys
 import tarfile
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from lab.bmc import redfish_boot
-from lab.bmc.api import BootDevice, Outcome, PowerAction
+from lab.bmc import bios_profile
+from lab.bmc.api import BootDevice, LogMark, MediaSource, Outcome, PowerAction
 from lab.bmc.bill import FirmwareMode
+from lab.bmc.capability import Area
 from lab.bmc.redfish import RedfishBmc
-from lab.bmc.redfish_json import allowed, as_dict
 from lab.bmc.target import Account, Target, Unsupported
 from lab.errors import BmcRefused
+from tests.bmc import recorded_tree
 from tests.bmc.ipmi_sim import free_port
+from tests.bmc.recorded_tree import RecordedTree
 
 SHARED = Path(os.environ.get("LAB_SHARED", Path(__file__).parents[3] / "shared"))
 TREES = SHARED / "redfish-trees" / "recorded-trees.tar.xz"
@@ -72,12 +71,30 @@ def test_sushy_ignores_once_which_is_a_refusal(sushy: RedfishBmc) -> None:
 
 
 def test_sushy_reads(sushy: RedfishBmc) -> None:
-    assert sushy.inventory().macs
+    seen = sushy.inventory()
+    assert seen.macs
+    assert seen.processors
     assert {reading.kind for reading in sushy.sensors()} == {"Temperature", "Fan"}
     assert sushy.clock() is not None
     assert sushy.media() is None
+    assert sushy.identity().generation == "sushy-tools"
     with pytest.raises(Unsupported, match="LogServices"):
         sushy.event_log()
+
+
+@pytest.mark.parametrize("what", ["bios", "sessions", "sol", "power_draw", "security"])
+def test_what_sushy_has_not_is_told_as_such(sushy: RedfishBmc, what: str) -> None:
+    with pytest.raises(Unsupported, match="Redfish tree"):
+        getattr(sushy, what)()
+
+
+def test_sushy_can(sushy: RedfishBmc) -> None:
+    matrix = {one.area: one for one in sushy.capabilities()}
+    assert set(matrix) == set(Area)
+    assert "ForceOff" in matrix[Area.POWER].allowed
+    assert "Cd" in matrix[Area.BOOT].allowed
+    assert [area for area in Area if matrix[area].can == "no"] == [Area.CONSOLE, Area.LOGS]
+    assert all(one.learned.startswith("/redfish/v1") for one in matrix.values())
 
 
 @pytest.fixture(scope="module")
@@ -91,65 +108,133 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=VENDORS)
-def recorded(request: pytest.FixtureRequest, trees: Path) -> Iterator[RedfishBmc]:
-    root = trees / request.param
+def tree(request: pytest.FixtureRequest, trees: Path) -> Iterator[RecordedTree]:
+    with recorded_tree.serving(RecordedTree(trees / request.param)) as running:
+        yield running
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            file = root / self.path.rstrip("/").removeprefix("/redfish/v1").strip("/") / "index.json"
-            content = file.read_bytes() if file.is_file() else b"{}"
-            self.send_response(200 if file.is_file() else 404)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
 
-        def do_POST(self) -> None:
-            self.send_error(405)
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    target = Target(request.param, f"http://127.0.0.1:{server.server_port}")
-    bmc = RedfishBmc(target, Account("admin", lambda: "s3cret"), "none")
+@pytest.fixture
+def recorded(tree: RecordedTree) -> Iterator[RedfishBmc]:
+    bmc = tree.bmc()
     yield bmc
     bmc.close()
-    server.shutdown()
-    server.server_close()
 
 
 @pytest.mark.recorded
-def test_recorded_discovery(recorded: RedfishBmc) -> None:
+def test_recorded_inventory(recorded: RedfishBmc) -> None:
+    vendor = recorded.target.server
     seen = recorded.inventory()
-    assert seen.vendor == VENDORS[recorded._target.server]
+    assert seen.vendor == VENDORS[vendor]
     assert seen.serial
     assert seen.firmware["BIOS"]
     assert len(seen.macs) >= 2
+    assert len(seen.processors) == {"hpe-ilo5": 1, "ami-megarac": 2, "dmtf-rackmount1": 1}[vendor]
+    assert sum(module.size or 0 for module in seen.memory) >= 64 * 2**30
+    assert [disk.serial for disk in seen.disks] == {
+        "hpe-ilo5": [],
+        "ami-megarac": ["S455NY0M831393"],
+        "dmtf-rackmount1": ["", ""],
+    }[vendor]
+    if vendor == "hpe-ilo5":
+        assert {port.speed for port in seen.ports} == {25000, None}
+        assert all("Marvell" in port.model for port in seen.ports)
+
+
+@pytest.mark.recorded
+def test_recorded_readings(recorded: RedfishBmc) -> None:
     assert recorded.power() == "on"
-    assert recorded.sensors()
-    assert all(entry.message for entry in recorded.event_log())
+    sensors = recorded.sensors()
+    assert any(one.kind == "Temperature" and one.thresholds.upper_critical for one in sensors)
+    assert all(one.name and one.unit for one in sensors)
+    assert len({(one.kind, one.name) for one in sensors}) == len(sensors)
+    draw = recorded.power_draw()
+    assert draw is not None
+    assert 90 < draw < 400
     assert recorded.clock() is not None
+    assert recorded.sol().bit_rate == 115200
+
+
+@pytest.mark.recorded
+def test_recorded_logs(recorded: RedfishBmc) -> None:
+    log = recorded.event_log()
+    assert len(log) == {"hpe-ilo5": 143, "ami-megarac": 10, "dmtf-rackmount1": 2}[recorded.target.server]
+    assert all(entry.message and entry.severity != "unknown" for entry in log)
+    times = [entry.at for entry in log if entry.at]
+    assert times == sorted(times)
+    assert LogMark(frozenset(log[:-1])).new(log) == log[-1:]
+
+
+@pytest.mark.recorded
+def test_recorded_identity(recorded: RedfishBmc) -> None:
+    seen = recorded.identity()
+    wanted = {"hpe-ilo5": "iLO 5", "ami-megarac": "MegaRAC", "dmtf-rackmount1": ""}
+    assert seen.generation == wanted[recorded.target.server]
+    assert seen.firmware
+    assert VENDORS[recorded.target.server] in seen.vendor
+
+
+@pytest.mark.recorded
+def test_recorded_capabilities(recorded: RedfishBmc, tree: RecordedTree) -> None:
+    matrix = {one.area: one for one in recorded.capabilities()}
+    assert list(matrix) == list(Area)
+    no = [area for area, one in matrix.items() if one.can != "yes"]
+    assert no == ([Area.SECURE_BOOT, Area.UPDATE] if "dmtf" in tree.folder.name else [])
+    assert all(one.learned.startswith("/redfish/v1") for one in matrix.values())
+    assert all(one.allowed for area, one in matrix.items() if area not in no)
+    assert tree.written == []
+
+
+@pytest.mark.recorded
+def test_recorded_bios(recorded: RedfishBmc) -> None:
+    vendor, bios = recorded.target.server, recorded.bios()
+    assert len(bios.attributes) == {"hpe-ilo5": 236, "ami-megarac": 550, "dmtf-rackmount1": 10}[vendor]
+    assert len(bios.pending) == (4 if vendor == "dmtf-rackmount1" else 0)
+    found = bios_profile.plan(bios_profile.load("virtualization"), bios)
+    assert found.changes == {}
+    if vendor == "hpe-ilo5":
+        assert found.holds == {"ProcAmdIoVt": "Enabled", "Sriov": "Enabled"}
 
 
 @pytest.mark.recorded
 @pytest.mark.parametrize("mode", ["uefi", "bios"])
-@pytest.mark.parametrize("device", list(BootDevice))
-def test_recorded_boot_plans_stay_inside_what_is_allowed(
-    recorded: RedfishBmc, device: BootDevice, mode: FirmwareMode
+def test_recorded_install_stays_inside_what_is_allowed(
+    recorded: RedfishBmc, tree: RecordedTree, mode: FirmwareMode
 ) -> None:
-    system = recorded._tree.system
-    request = redfish_boot.plan(recorded._tree, system, device, mode)
-    for name, value in request.items():
-        may = allowed(as_dict(system["Boot"]), name)
-        assert may is None or value in may, json.dumps(request)
+    """What an install by virtual media does to a BMC, against the tree itself instead of a server."""
+    assert recorded.set_power(PowerAction.OFF, deadline_s=5).outcome is Outcome.VERIFIED
+    image = "http://10.0.7.2:8000/once/deploy.iso"
+    assert recorded.insert_media(MediaSource(image)).outcome is Outcome.VERIFIED
+    assert recorded.boot_once(BootDevice.CD, mode).outcome is Outcome.VERIFIED
+    assert recorded.set_power(PowerAction.ON, deadline_s=5).outcome is Outcome.VERIFIED
+    assert recorded.media() == image
+    assert recorded.eject_media().outcome is Outcome.VERIFIED
+    resets = [body["ResetType"] for _, _, body in tree.written if "ResetType" in body]
+    assert resets == ["ForceOff", "On"]
+    assert tree.outside == []
 
 
 @pytest.mark.recorded
-def test_recorded_media_and_resets_are_found(recorded: RedfishBmc) -> None:
-    assert {"On", "ForceOff", "ForceRestart"} <= set(recorded.reset_types() or [])
-    slots = recorded._media.slots()
-    assert len(slots) == 1
-    assert slots[0].path.startswith("/redfish/v1/Managers/")
-    # DMTF's example has no action: there it is a PATCH.
-    assert (slots[0].insert is None) == (recorded._target.server == "dmtf-rackmount1")
+@pytest.mark.parametrize("device", list(BootDevice))
+def test_recorded_boot_overrides_stay_inside_what_is_allowed(
+    recorded: RedfishBmc, tree: RecordedTree, device: BootDevice
+) -> None:
+    try:
+        assert recorded.boot_once(device, "uefi").outcome is Outcome.VERIFIED
+    except Unsupported:
+        # Said before anything was sent.
+        assert tree.written == []
+    assert tree.outside == []
+
+
+@pytest.mark.recorded
+def test_recorded_sets(recorded: RedfishBmc, tree: RecordedTree) -> None:
+    name, value = {
+        "hpe-ilo5": ("Sriov", "Disabled"),
+        "ami-megarac": ("GBT0001", "Disabled"),
+        "dmtf-rackmount1": ("NicBoot1", "Disabled"),
+    }[recorded.target.server]
+    answer = recorded.set_bios({name: value})
+    assert answer.outcome is Outcome.PENDING
+    assert recorded.set_bios({name: value}).tries == 0
+    assert [(method, sorted(body)) for method, _, body in tree.written] == [("PATCH", ["Attributes"])]
+    assert recorded.enable_sol().tries == 0
