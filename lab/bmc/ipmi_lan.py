@@ -1,14 +1,14 @@
-"""pyghmi's session, without the ways in which its log-in hangs, doubles, misreads or blocks (facts/bmc.md, 2.1).
+"""pyghmi's session, without the ways in which its log-in hangs, misreads or blocks (facts/bmc.md, 2.1).
 
-What pyghmi 1.6.19 keeps doing for us is framing, keys and encryption. What is ours (section numbers: IPMI 2.0):
+pyghmi 1.6.19 does framing, keys and encryption for us. What is ours (section numbers: IPMI 2.0):
 
 - each object is a session of its own: nothing is shared with, or taken from, another owner (1, 9);
 - cipher suites are offered in order, and one that was not honoured is given up for the next (2; 13.17);
 - session ids and tags of an earlier try are never used again, so that its late answers are not taken for
   those of this one; a RAKP message with tag 0 is taken where all else fits (Q28; 13.21);
-- a RAKP 2 that proves nothing may be a stray one (Q28): only when no better one comes is the password wrong;
+- a RAKP 2 that proves nothing may be a stray (Q28): only when no better one comes is the password wrong;
 - "inactive session" begins the log-in anew, so many times (Q19); pyghmi waits, or gives up;
-- nothing blocks inside the event loop, and a datagram that cannot be understood is dropped, not thrown (7, 8);
+- nothing blocks inside the event loop; a datagram that cannot be understood is dropped, not thrown (7);
 - it never resends a request by itself once logged in, and has no keep-alive.
 """
 
@@ -44,7 +44,7 @@ STUMBLES = (
 )
 """What pyghmi throws, here and there, when a BMC answers oddly."""
 SUITES = (17, 3)
-"""Cipher suites in the order they are offered: HMAC-SHA256 and HMAC-SHA1, both with AES-CBC-128 (table 22-20)."""
+"""Cipher suites in the order they are offered: HMAC-SHA256, HMAC-SHA1; both AES-CBC-128 (table 22-20)."""
 BUSY_WORDS = "no free session"
 OLD_WORDS = "it speaks IPMI 1.5 alone"
 USER_WORDS = "no such user, or one that is disabled or locked"
@@ -73,16 +73,18 @@ class LanSession(Session):  # type: ignore[misc]  # pyghmi is untyped
 
     sessioncontext: str | None
     privlevel: int
+    timeout: float
+    lastpayload: bytearray | None
 
-    def __new__(cls, host: str, port: int, *_: object, **__: object) -> LanSession:
+    def __new__(cls, host: str, port: int, *_: object, **_named: object) -> LanSession:
         """A new object, always, on a socket that no other session with this BMC uses."""
         self: LanSession = object.__new__(cls)
-        taken = []
-        for *_, address in socket.getaddrinfo(host, port, 0, socket.SOCK_DGRAM):
-            if len(address) == 2 and pyghmi_session.ipv6support:
-                address = (f"::ffff:{address[0]}", address[1], 0, 0)
-            taken += [owner.socket for owner in Session.bmc_handlers.get(address, {}).values()]
-        self.forbidsock = taken
+        self.forbidsock = list[socket.socket]()
+        for *__, found in socket.getaddrinfo(host, port, 0, socket.SOCK_DGRAM):
+            mapped = len(found) == 2 and pyghmi_session.ipv6support
+            address = (f"::ffff:{found[0]}", found[1], 0, 0) if mapped else found
+            owners = Session.bmc_handlers.get(address, {}).values()
+            self.forbidsock += [owner.socket for owner in owners]
         return self
 
     def __init__(
@@ -98,7 +100,6 @@ class LanSession(Session):  # type: ignore[misc]  # pyghmi is untyped
     ) -> None:
         self.stumble = ""
         """The last datagram that could not be understood, and why."""
-        self.session_handle: int | None = None
         self._told: Callable[[dict[str, Any]], None] | None = told
         self._suites = suites
         self._suite = 0

@@ -123,7 +123,7 @@ class IpmiSession:
 
     @property
     def privilege(self) -> int:
-        """The session's privilege level (IPMI 2.0, 22.18): 4 administrator, 3 operator; 0 without a session."""
+        """The session's privilege level (IPMI 2.0, 22.18): 4 administrator, 3 operator; 0 for no session."""
         return 0 if self._session is None else self._session.privlevel
 
     @property

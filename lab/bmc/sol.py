@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 
+from lab.bmc.quirk_model import Behaviour
 from lab.bmc.sol_frames import HEADER, Kind
 from lab.bmc.target import Account, Target
 from lab.deadline import Deadline
@@ -24,14 +25,28 @@ class SolStream:
     Raises on construction:
         BmcUnreachable: nothing answers.
         BmcCredentials: wrong user or password.
+        BmcBusy: no session, or no console, is free.
         LabFault: SOL is disabled, or the BMC does something odd.
     """
 
-    def __init__(self, target: Target, host: str, port: int, account: Account) -> None:
+    def __init__(
+        self, target: Target, host: str, port: int, account: Account, behaviour: Behaviour | None = None
+    ) -> None:
         self._target = target
+        quirks = behaviour or Behaviour()
         self._events: list[str] = []
         password = account.password()
-        order = {"host": host, "port": port, "user": account.user, "password": password}
+        order = {
+            "host": host,
+            "port": port,
+            "user": account.user,
+            "password": password,
+            "suites": quirks.cipher_suites,
+            "login_retries": quirks.login_retries,
+            "reattach": quirks.sol_reattach,
+            "reattach_every_s": quirks.sol_reattach_every_s,
+            "free_first": quirks.sol_deactivate_first,
+        }
         self._process = subprocess.Popen(
             [sys.executable, "-m", "lab.bmc.sol_child"],
             stdin=subprocess.PIPE,
@@ -143,6 +158,8 @@ class SolStream:
             return self._target.credentials(tried, why)
         if kind == "unreachable":
             return self._target.unreachable(tried, why)
+        if kind == "busy":
+            return self._target.busy(tried, why)
         return self._target.fault(tried, why, "see that SOL is enabled on the BMC and for this user")
 
     def _lost(self, why: str) -> ConsoleLost:

@@ -17,7 +17,8 @@ import sys
 import time
 from dataclasses import dataclass
 
-from lab.bmc.ipmi_session import STUMBLES, failure_kind
+from lab.bmc.ipmi_lan import STUMBLES, SUITES
+from lab.bmc.ipmi_session import failure_kind
 from lab.bmc.sol_frames import LARGEST, Kind, frame
 from lab.bmc.sol_session import HELD, TAKEN, SolSession
 
@@ -30,6 +31,8 @@ TAKEN_WAIT_S = 2.0
 activates it, and must not find us in between."""
 FORGETTING_BMC_S = 600.0
 """Seconds without a BMC after which the console is lost for good."""
+SETTLE_S = 60.0
+"""Seconds in which refusals do not count: a BMC that starts answers before it gives consoles."""
 _PUMP_S = 0.05
 _LEAVE_S = 2.0
 
@@ -42,6 +45,12 @@ class Order:
     port: int
     user: str
     password: str
+    suites: tuple[int, ...] = SUITES
+    login_retries: int = 2
+    reattach: int = 10
+    """Refusals to give the console back that are borne, once `SETTLE_S` have passed; 0: none at all."""
+    reattach_every_s: float = LONGEST_WAIT_S
+    free_first: bool = False
 
 
 class ParentGone(Exception):
@@ -61,17 +70,20 @@ class Holder:
     def run(self) -> int:
         """Hold the console until the parent leaves; the exit status."""
         down_since: float | None = None
-        wait = FIRST_WAIT_S
+        wait, refusals = FIRST_WAIT_S, 0
         asking_until = time.monotonic() + OPEN_S
         while True:
             session, why = self._open()
             if session is not None:
                 self._announce(down_since)
-                down_since = None
+                down_since, refusals = None, 0
                 why = self._hold(session)
                 # Our own orphan may be freed again; somebody who took the console from us may keep it.
                 self._force = why != TAKEN
                 wait = FIRST_WAIT_S if self._force else TAKEN_WAIT_S
+                if not self._order.reattach:
+                    self._tell(Kind.FAILED, f"fault console lost ({why})")
+                    return 1
                 self._tell(Kind.EVENT, f"gap: console lost ({why}); connecting again")
                 down_since = time.monotonic()
             elif not self._was_open and why == HELD and time.monotonic() < asking_until:
@@ -79,14 +91,15 @@ class Holder:
             elif not self._was_open:
                 self._tell(Kind.FAILED, f"{failure_kind(why)} {why}")
                 return 1
-            elif down_since is not None and time.monotonic() - down_since > FORGETTING_BMC_S:
-                self._tell(
-                    Kind.FAILED, f"{failure_kind(why)} not back within {FORGETTING_BMC_S:.0f} s: {why}"
-                )
-                return 1
+            elif down_since is not None:
+                away = time.monotonic() - down_since
+                refusals += away > SETTLE_S and failure_kind(why) != "unreachable"
+                if away > FORGETTING_BMC_S or refusals > self._order.reattach:
+                    self._tell(Kind.FAILED, f"{failure_kind(why)} not back within {away:.0f} s: {why}")
+                    return 1
             self._idle(wait)
             if session is None:
-                wait = min(LONGEST_WAIT_S, wait * 2)
+                wait = min(self._order.reattach_every_s, wait * 2)
 
     def _open(self) -> tuple[SolSession | None, str]:
         order, session = self._order, None
@@ -100,16 +113,23 @@ class Holder:
                 self._print,
                 lambda text: self._tell(Kind.EVENT, text),
                 force=self._force,
+                free_first=self._order.free_first and not self._was_open,
+                suites=tuple(self._order.suites),
+                retries=self._order.login_retries,
             )
             while not session.connected and session.lost is None and time.monotonic() < deadline:
                 session.pump(_PUMP_S)
                 self._check_parent()
         except STUMBLES as problem:
+            if session is not None:
+                session.release()
             return None, f"{type(problem).__name__}: {problem}"
         self._freed_another |= session.freed_another
         if session.connected and session.lost is None:
             return session, ""
-        return None, session.lost or "no answer to IPMI over UDP"
+        why = session.lost or session.stumble or "no answer to IPMI over UDP"
+        session.release()
+        return None, why
 
     def _hold(self, session: SolSession) -> str:
         try:

@@ -24,7 +24,7 @@ class Kind(IntEnum):
     OPEN = 3
     """The console is open for the first time, UTF-8 note."""
     FAILED = 4
-    """The end: `KIND reason`, where KIND is credentials, unreachable, refused or fault."""
+    """The end: `KIND reason`, where KIND is credentials, unreachable, busy or fault."""
 
 
 def frame(kind: Kind, payload: bytes) -> bytes:

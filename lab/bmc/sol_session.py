@@ -7,12 +7,16 @@ deactivated the session (5), gives up on an acknowledged packet (6) and notices 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 from pyghmi.ipmi.console import Console
 from pyghmi.ipmi.private.session import Session
+
+from lab.bmc import pyghmi_loop
+from lab.bmc.ipmi_lan import SUITES, LanSession
 
 PIECE = 16
 """Bytes per packet of input: more upsets ipmi_sim, and the least that a BMC must take is 16."""
@@ -64,6 +68,9 @@ class SolSession(Console):  # type: ignore[misc]  # pyghmi is untyped
         event: Callable[[str], None],
         *,
         force: bool,
+        free_first: bool = False,
+        suites: tuple[int, ...] = SUITES,
+        retries: int = 2,
     ) -> None:
         self._output = output
         self._event = event
@@ -77,7 +84,29 @@ class SolSession(Console):  # type: ignore[misc]  # pyghmi is untyped
         self._next_question = 0.0
         self._unanswered = 0
         self._power_lost = False
-        super().__init__(host, user, password, self._told, port=port, force=force)
+        self._free_first = free_first
+        self.ipmi_session: Any = None
+        self._be_a_console(port, force)
+        # pyghmi drops its own reference on an error, and the BMC's session with it.
+        self._lan = self.ipmi_session = LanSession(
+            host, port, user, password, self._got_session, suites=suites, retries=retries
+        )
+
+    def _be_a_console(self, port: int, force: bool) -> None:
+        """What pyghmi's constructor sets up, but for its session, which has the defects of its sessions."""
+        self.outputlock = threading.RLock()
+        self.out_handler = self._told
+        self.port = port
+        self.force_session = force
+        self.keepaliveid = self.callgotsession = None
+        self.connected = self.broken = self.activated = self.awaitingack = False
+        self.remseq = self.myseq = self.lastsize = self.retriedpayload = 0
+        self.pendingoutput = list[Any]()
+
+    @property
+    def stumble(self) -> str:
+        """The last datagram that could not be understood, and why; empty where there was none."""
+        return self._lan.stumble
 
     @property
     def freed_another(self) -> bool:
@@ -87,6 +116,10 @@ class SolSession(Console):  # type: ignore[misc]  # pyghmi is untyped
     def _got_session(self, response: dict[str, Any]) -> None:
         """Activate the payload; which port the BMC believes to have must not matter (defect 8)."""
         self.port = _AnyPort(self.port)
+        if self._free_first and "error" not in response and self.ipmi_session is not None:
+            # A session of nobody would end ours when it times out (Q30); refused where there is none.
+            self._free_first = False
+            self.ipmi_session.raw_command(netfn=0x06, command=0x49, data=(1, 1, 0, 0, 0, 0))
         super()._got_session(response)
 
     def pump(self, seconds: float) -> None:
@@ -96,6 +129,8 @@ class SolSession(Console):  # type: ignore[misc]  # pyghmi is untyped
             self._send_more()
             self._ask_if_alive()
         Session.wait_for_rsp(timeout=seconds)
+        if self.ipmi_session is not None and not self.connected:
+            self.ipmi_session.nudge()
 
     def type(self, data: bytes) -> None:
         """Queue input for the server."""
@@ -108,8 +143,9 @@ class SolSession(Console):  # type: ignore[misc]  # pyghmi is untyped
 
     def release(self) -> None:
         """Deactivate the payload, if it is still ours, and log out; nobody waits for the answers."""
-        session = self.ipmi_session
-        if session is None or not session.logged:
+        session = self._lan
+        if not session.logged:
+            pyghmi_loop.forget(session)
             return
         session.sol_handler = None
         session.incommand = False
@@ -120,7 +156,7 @@ class SolSession(Console):  # type: ignore[misc]  # pyghmi is untyped
         for netfn, command, data in farewell:
             session.raw_command(netfn=netfn, command=command, data=data, retry=False, callback=_ignore)
             session.incommand = False
-        session.logged = 0
+        pyghmi_loop.forget(session)
 
     def _adopt(self) -> None:
         """Take over from pyghmi's keep-alive, which is slow and logs in again without activating SOL."""
