@@ -107,7 +107,9 @@ class Faults:
         for listener in self.changed:
             listener()
 
-    def take(self, kind: FaultKind, what: str, *, method: str = "", path: str = "") -> FaultEntry | None:
+    def take(
+        self, kind: FaultKind, what: str, *, method: str = "", path: str = "", ways: Sequence[str] = ()
+    ) -> FaultEntry | None:
         """The fault of that kind which hits this event, noted in the log; None where none does.
 
         Args:
@@ -115,12 +117,15 @@ class Faults:
             what: what the log says was hit.
             method: of the request, where the event is one.
             path: of the request, where the event is one.
+            ways: only faults that go one of these; empty for any.
         """
         for armed in self._armed:
             entry = armed.entry
             if entry.fault != kind or (entry.method or method) != method:
                 continue
             if entry.path is not None and not re.search(entry.path, path):
+                continue
+            if ways and entry.chosen_way not in ways:
                 continue
             if armed.hits():
                 self.log.note(kind, what)

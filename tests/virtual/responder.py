@@ -20,12 +20,15 @@ from typing import Any, TypeVar
 from lab.bmc.api import BootDevice
 from lab.deadline import Deadline
 from lab.rack.model import Server
+from lab.rack.virtual import FaultEntry
 from lab.virtual.board import Override
+from lab.virtual.faults import Faults
 from lab.virtual.folder import ServerFolder
 from lab.virtual.ipmi.bmc import Bmc, Identity
 from lab.virtual.ipmi.config import Account
-from lab.virtual.ipmi.faults import InForce, IpmiFaults
+from lab.virtual.ipmi.faults import IpmiFaults
 from lab.virtual.ipmi.fru import Fru
+from lab.virtual.ipmi.in_force import InForce
 from lab.virtual.ipmi.responder import Responder
 from lab.virtual.light import LightChassis
 from tests.virtual.rackfile import free_port, server, write_rack
@@ -57,14 +60,16 @@ class Wire:
 
 
 class Running:
-    """A responder that answers at `port`; `played` are the faults that were, in order."""
+    """A responder that answers at `port`."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, entry: Server, folder: Path, faults: IpmiFaults) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, entry: Server, folder: Path, faults: IpmiFaults
+    ) -> None:
         self.port = free_port(socket.SOCK_DGRAM)
         self.board = LightChassis(entry, ServerFolder(folder))
         self.wire = Wire()
-        self.played: list[str] = []
-        self._faults = faults
+        self.rack_faults = Faults("l1")
+        self.faults = InForce(faults, self.rack_faults)
         self._loop = loop
 
     async def open(self) -> None:
@@ -77,8 +82,7 @@ class Running:
         accounts = (Account(USER, PASSWORD), Account(SOL_USER, SOL_PASSWORD))
         unit = Fru("hypervisor-lab", "Light", "part-1", "VR-L1")
         identity = Identity("l1", "127.0.0.1", self.port, GUID, accounts, unit)
-        force = InForce(self._faults, lambda called, hit: self.played.append(called))
-        self.responder = Responder(Bmc(self.board, identity, plug, force))
+        self.responder = Responder(Bmc(self.board, identity, plug, self.faults))
         await self.responder.open()
 
     async def close(self) -> None:
@@ -103,6 +107,15 @@ class Running:
     @property
     def status(self) -> dict[str, Any]:
         return self.call(self.responder.status)
+
+    @property
+    def played(self) -> dict[str, int]:
+        """How often each fault was, by what the log calls it."""
+        return dict(self.rack_faults.log.counts)
+
+    def inject(self, *entries: FaultEntry) -> None:
+        """Put faults in force as a rack file does."""
+        self.call(lambda: self.rack_faults.add(*entries))
 
     @property
     def address(self) -> str:

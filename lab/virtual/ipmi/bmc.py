@@ -16,7 +16,7 @@ from lab.virtual.ipmi import fru, sdr, sensors
 from lab.virtual.ipmi.boot_options import BootOptions
 from lab.virtual.ipmi.config import Account
 from lab.virtual.ipmi.event_log import Clock, EventLog, Sensors
-from lab.virtual.ipmi.faults import InForce
+from lab.virtual.ipmi.in_force import InForce
 from lab.virtual.ipmi.session import Session, SessionTable
 from lab.virtual.ipmi.sol_payload import OpenSerial, Sol
 
@@ -98,7 +98,7 @@ class Bmc:
         self.controls: Counter[str] = Counter()
         """Chassis Control requests as they came, whether or not they were carried out."""
         self.restart: Callable[[float], None] = lambda seconds: None
-        """Makes the BMC go away for so many seconds; set by the responder."""
+        """Makes the BMC go away for so many seconds; set by the responder, or by who has other faces too."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._lamp: asyncio.TimerHandle | None = None
         self._lies_left = 0

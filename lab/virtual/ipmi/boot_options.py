@@ -11,7 +11,7 @@ from typing import Any
 
 from lab.bmc.api import BootDevice
 from lab.virtual.board import Board, Override
-from lab.virtual.ipmi.faults import InForce
+from lab.virtual.ipmi.in_force import InForce
 
 FLAGS, VALID_BIT_CLEARING = 5, 3
 VALID, PERSISTENT, UEFI = 0x80, 0x40, 0x20

@@ -6,8 +6,6 @@ those of pyghmi in section 2.1.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -131,78 +129,3 @@ class IpmiFaults(Strict):
 
 
 NO_FAULTS = IpmiFaults()
-
-
-class Trigger:
-    """Tells at each occasion whether a fault happens, as its `Frequency` says."""
-
-    def __init__(self, frequency: Frequency, chance: random.Random) -> None:
-        self._frequency = frequency
-        self._chance = chance
-        self._occasions = 0
-        self._hits = 0
-
-    def __call__(self) -> bool:
-        """Whether it happens this time."""
-        when = self._frequency
-        if not when.ever:
-            return False
-        self._occasions += 1
-        over = self._occasions - when.after
-        if over <= 0 or (when.times is not None and self._hits >= when.times):
-            return False
-        if when.every is not None and over % when.every:
-            return False
-        if when.probability is not None and self._chance.random() >= when.probability:
-            return False
-        self._hits += 1
-        return True
-
-
-Note = Callable[[str, str], None]
-"""Told of each fault when it is played: what a log calls it, and what it hit."""
-_CALLED = {
-    "suites": "Q28",
-    "rakp2_tag_zero": "Q28",
-    "stray_rakp2": "Q28",
-    "inactive_session": "Q19",
-    "table_full": "session-table-full",
-    "boot_parameter_3": "Q28",
-    "uefi_disk_selector": "Q19",
-    "power_lag_s": "power-lags",
-    "power_lies": "power-lags",
-    "sol_settable": "Q29",
-    "sol_at_power_change": "Q29",
-    "sol_orphan_kills": "Q30",
-    "sol_orphan": "Q30",
-    "sol_end": "Q30",
-    "spacing_s": "Q33",
-    "reboot": "bmc-reboot",
-}
-
-
-class InForce:
-    """The faults of one BMC that are in force, their triggers, and who is told when one is played."""
-
-    def __init__(self, faults: IpmiFaults = NO_FAULTS, note: Note = lambda called, hit: None) -> None:
-        self.note = note
-        self.replace(faults)
-
-    def replace(self, faults: IpmiFaults) -> None:
-        """Put others in force; what they count begins anew."""
-        self.now = faults
-        self.chance = random.Random(faults.seed)  # noqa: S311 - repeatable, not secret
-        self._triggers = {
-            name: Trigger(value, self.chance) for name, value in faults if isinstance(value, Frequency)
-        }
-
-    def hits(self, name: str) -> bool:
-        """Whether the fault with that field, a `Frequency`, happens on this occasion."""
-        hit = self._triggers[name]()
-        if hit:
-            self.played(name)
-        return hit
-
-    def played(self, name: str, hit: str = "") -> None:
-        """The fault of that field was played."""
-        self.note(_CALLED.get(name, name), hit or name)

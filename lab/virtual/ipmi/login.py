@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 from lab.virtual.ipmi.config import Account
-from lab.virtual.ipmi.faults import InForce
+from lab.virtual.ipmi.in_force import InForce
 from lab.virtual.ipmi.rakp import SHA256_AUTHENTICATION, SUITES, Exchange, Keys, Suite
 from lab.virtual.ipmi.rmcp import PayloadType
 from lab.virtual.ipmi.session import ADMINISTRATOR, Address, Session, SessionTable
@@ -75,7 +75,7 @@ class Login:
         session = self._table.asked_before(peer, payload)
         if session is None:
             exchange = Exchange(suite, console_id, b"", self._guid)
-            session = None if self._faults.hits("table_full") else self._table.add(exchange, peer, payload)
+            session = None if self._is_full() else self._table.add(exchange, peer, payload)
         if session is None:
             return self._refusal(tag, Status.INSUFFICIENT_RESOURCES, console_id)
         chosen = b"".join(
@@ -84,6 +84,11 @@ class Login:
         )
         granted = role or ADMINISTRATOR
         return bytes([tag, Status.OK, granted, 0]) + console_id + session.exchange.managed_id + chosen
+
+    def _is_full(self) -> bool:
+        """Whether the session table is said to be full."""
+        injected = self._faults.injected("session-table-full", "Open Session")
+        return self._faults.hits("table_full") or injected is not None
 
     def _suite(self, payload: bytes) -> Suite | None:
         """The suite that is asked for, if it is offered; an absent algorithm (length 0) is any."""

@@ -10,13 +10,12 @@ import asyncio
 import contextlib
 import logging
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from lab.virtual.ipmi import rmcp
 from lab.virtual.ipmi.bmc import Bmc
 from lab.virtual.ipmi.commands import carry_out
 from lab.virtual.ipmi.commands.application import APP
-from lab.virtual.ipmi.faults import IpmiFaults
 from lab.virtual.ipmi.line import Line
 from lab.virtual.ipmi.login import Login
 from lab.virtual.ipmi.rmcp import Message, Packet, PayloadType, Ping
@@ -24,6 +23,13 @@ from lab.virtual.ipmi.session import Address, Session
 
 _log = logging.getLogger(__name__)
 _HOUSEKEEPING_SECONDS = 0.5
+
+
+class _Reboot(NamedTuple):
+    """A restart for so many seconds; `unheard` where the command that met it is not carried out."""
+
+    seconds: float
+    unheard: bool
 
 
 class Responder(asyncio.DatagramProtocol):
@@ -41,8 +47,7 @@ class Responder(asyncio.DatagramProtocol):
         self.requests = self.stale = self.reboots = 0
         faults, identity = bmc.faults, bmc.identity
         self._login = Login(bmc.sessions, identity.accounts, identity.guid, faults)
-        self._inward = Line(faults.now.to_bmc, faults.chance, faults.note)
-        self._outward = Line(faults.now.from_bmc, faults.chance, faults.note)
+        self._inward, self._outward = Line("in", faults), Line("out", faults)
         self._away_until = 0.0
         self._commanded_at = float("-inf")
         self._transport: asyncio.DatagramTransport | None = None
@@ -73,13 +78,6 @@ class Responder(asyncio.DatagramProtocol):
     def away(self) -> bool:
         """Whether the BMC answers nothing now: it restarts, or hangs."""
         return time.monotonic() < self._away_until
-
-    def replace_faults(self, faults: IpmiFaults) -> None:
-        """Put other faults in force; sessions go on."""
-        force = self.bmc.faults
-        force.replace(faults)
-        self._inward.replace(faults.to_bmc, force.chance)
-        self._outward.replace(faults.from_bmc, force.chance)
 
     def restart(self, seconds: float) -> None:
         """The BMC goes away for so long; sessions and SOL are lost, the server runs on."""
@@ -156,16 +154,24 @@ class Responder(asyncio.DatagramProtocol):
         self.requests += 1
         if self._hangs(request):
             return
-        faults = self.bmc.faults
-        reboots = faults.hits("reboot")
-        if reboots and faults.now.reboot_unheard:
-            self.restart(faults.now.reboot_s)
+        reboot = self._reboot(request)
+        if reboot is not None and reboot.unheard:
+            self.bmc.restart(reboot.seconds)
             return
         completion, data = carry_out(self.bmc, request, session)
-        if reboots:
-            self.restart(faults.now.reboot_s)
+        if reboot is not None:
+            self.bmc.restart(reboot.seconds)
         else:
             self._send_in(session, PayloadType.IPMI, rmcp.encode_response(request, completion, data))
+
+    def _reboot(self, request: Message) -> _Reboot | None:
+        """Whether the BMC restarts over this command."""
+        faults = self.bmc.faults
+        if faults.hits("reboot"):
+            return _Reboot(faults.now.reboot_s, faults.now.reboot_unheard)
+        words = f"{request.network_function:#04x}/{request.command:#04x}"
+        entry = faults.injected("bmc-reboot", words)
+        return _Reboot(entry.lasting_s, entry.chosen_way == "before") if entry is not None else None
 
     def _hangs(self, request: Message) -> bool:
         """Whether this command comes too soon after another, for a BMC that minds (Q33)."""

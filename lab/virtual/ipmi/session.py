@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 
 from lab.virtual.ipmi.config import Account
-from lab.virtual.ipmi.faults import InForce
+from lab.virtual.ipmi.in_force import InForce
 from lab.virtual.ipmi.rakp import Exchange, Keys
 
 Address = tuple[str, int]

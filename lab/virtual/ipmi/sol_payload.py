@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from lab.virtual.ipmi.faults import InForce
+from lab.virtual.ipmi.in_force import InForce
 from lab.virtual.ipmi.session import Session
 
 _log = logging.getLogger(__name__)
