@@ -17,7 +17,7 @@ import requests
 from lab.bmc.api import BootDevice
 from lab.deadline import Deadline
 from lab.virtual.redfish.face import Behaviour
-from tests.virtual.light_bmc import CHASSIS, MANAGER, PASSWORD, RESET, SYSTEM, LightBmc, Untyped, light_bmc
+from tests.virtual.bare_bmc import CHASSIS, MANAGER, PASSWORD, RESET, SYSTEM, BareBmc, Untyped, bare_bmc
 
 ROOT = "/redfish/v1"
 CD = f"{MANAGER}/VirtualMedia/Cd"
@@ -58,8 +58,8 @@ def media(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def bmc(tmp_path: Path) -> Iterator[LightBmc]:
-    with light_bmc(tmp_path) as served:
+def bmc(tmp_path: Path) -> Iterator[BareBmc]:
+    with bare_bmc(tmp_path) as served:
         yield served
 
 
@@ -72,11 +72,11 @@ def _ok(answer: requests.Response) -> Untyped:
     return answer.json() if answer.content else None
 
 
-def _reset(bmc: LightBmc, kind: str) -> int:
+def _reset(bmc: BareBmc, kind: str) -> int:
     return bmc.call("POST", RESET, {"ResetType": kind}).status_code
 
 
-def _tree(bmc: LightBmc) -> dict[str, Any]:
+def _tree(bmc: BareBmc) -> dict[str, Any]:
     pending, seen = [ROOT], dict[str, Any]()
     while pending:
         path = pending.pop().rstrip("/").split("#")[0]
@@ -95,7 +95,7 @@ def _links(body: Untyped) -> list[str]:
     return here + [found for value in body.values() for found in _links(value)]
 
 
-def test_every_link_leads_to_a_resource_that_says_what_it_is(bmc: LightBmc) -> None:
+def test_every_link_leads_to_a_resource_that_says_what_it_is(bmc: BareBmc) -> None:
     tree = _tree(bmc)
     assert len(tree) > 50
     for path, body in tree.items():
@@ -105,7 +105,7 @@ def test_every_link_leads_to_a_resource_that_says_what_it_is(bmc: LightBmc) -> N
         assert body["@odata.etag"]
 
 
-def test_hardware_is_what_the_rack_file_says_and_no_more(bmc: LightBmc) -> None:
+def test_hardware_is_what_the_rack_file_says_and_no_more(bmc: BareBmc) -> None:
     server = bmc.chassis.server
     tree = _tree(bmc)
 
@@ -142,7 +142,7 @@ def test_hardware_is_what_the_rack_file_says_and_no_more(bmc: LightBmc) -> None:
     ],
 )
 def test_each_reset_type_does_what_its_name_says(
-    bmc: LightBmc, kind: str, off: tuple[int, str], on: tuple[int, str], acts: dict[str, int]
+    bmc: BareBmc, kind: str, off: tuple[int, str], on: tuple[int, str], acts: dict[str, int]
 ) -> None:
     info = _ok(bmc.call("GET", f"{SYSTEM}/ResetActionInfo"))
     assert kind in info["Parameters"][0]["AllowableValues"]
@@ -156,7 +156,7 @@ def test_each_reset_type_does_what_its_name_says(
     assert counted == accepted + (kind == "On" and off[1] == "off")
 
 
-def test_a_system_that_does_not_listen_stays_on(bmc: LightBmc) -> None:
+def test_a_system_that_does_not_listen_stays_on(bmc: BareBmc) -> None:
     bmc.chassis.obeys = False
     _reset(bmc, "On")
     started = _ok(bmc.call("GET", SYSTEM))["LastResetTime"]
@@ -166,7 +166,7 @@ def test_a_system_that_does_not_listen_stays_on(bmc: LightBmc) -> None:
     assert _ok(bmc.call("GET", SYSTEM))["LastResetTime"] == started
 
 
-def test_override_once_is_spent_continuous_stays_disabled_clears(bmc: LightBmc) -> None:
+def test_override_once_is_spent_continuous_stays_disabled_clears(bmc: BareBmc) -> None:
     def boot() -> tuple[str, str]:
         found = _ok(bmc.call("GET", SYSTEM))["Boot"]
         return found["BootSourceOverrideTarget"], found["BootSourceOverrideEnabled"]
@@ -188,7 +188,7 @@ def test_override_once_is_spent_continuous_stays_disabled_clears(bmc: LightBmc) 
     assert bmc.chassis.boots == [BootDevice.CD, BootDevice.PXE, BootDevice.PXE, BootDevice.NONE]
 
 
-def test_bios_settings_wait_for_the_next_boot(bmc: LightBmc) -> None:
+def test_bios_settings_wait_for_the_next_boot(bmc: BareBmc) -> None:
     bios = _ok(bmc.call("GET", f"{SYSTEM}/Bios"))
     assert bios["@Redfish.Settings"]["SettingsObject"]["@odata.id"] == SETTINGS
     assert bios["Attributes"]["ProcVirtualization"] == "Enabled"
@@ -220,7 +220,7 @@ def test_bios_settings_wait_for_the_next_boot(bmc: LightBmc) -> None:
         ([], "PropertyValueTypeError"),
     ],
 )
-def test_bios_settings_are_refused_whole(bmc: LightBmc, attributes: Untyped, message: str) -> None:
+def test_bios_settings_are_refused_whole(bmc: BareBmc, attributes: Untyped, message: str) -> None:
     good = {"SerialRedirection": "Enabled"}
     body = {"Attributes": {**good, **attributes} if isinstance(attributes, dict) else attributes}
     answer = bmc.call("PATCH", SETTINGS, body)
@@ -228,7 +228,7 @@ def test_bios_settings_are_refused_whole(bmc: LightBmc, attributes: Untyped, mes
     assert _ok(bmc.call("GET", SETTINGS))["Attributes"] == {}
 
 
-def test_registry_describes_every_attribute(bmc: LightBmc) -> None:
+def test_registry_describes_every_attribute(bmc: BareBmc) -> None:
     bios = _ok(bmc.call("GET", f"{SYSTEM}/Bios"))
     file = _ok(bmc.call("GET", f"{ROOT}/Registries/{bios['AttributeRegistry']}"))
     registry = _ok(bmc.call("GET", file["Location"][0]["Uri"]))
@@ -238,7 +238,7 @@ def test_registry_describes_every_attribute(bmc: LightBmc) -> None:
 
 
 def test_secure_boot_is_shown_and_cannot_be_enabled(tmp_path: Path) -> None:
-    with light_bmc(tmp_path, firmware="uefi") as bmc:
+    with bare_bmc(tmp_path, firmware="uefi") as bmc:
         path = _ok(bmc.call("GET", SYSTEM))["SecureBoot"]["@odata.id"]
         assert _ok(bmc.call("GET", path))["SecureBootEnable"] is False
         refused = bmc.call("PATCH", path, {"SecureBootEnable": True})
@@ -267,7 +267,7 @@ def test_secure_boot_is_shown_and_cannot_be_enabled(tmp_path: Path) -> None:
     ],
 )
 def test_media_that_cannot_be_mounted_are_refused_by_name(
-    bmc: LightBmc, media: str, body: dict[str, Any], message: str
+    bmc: BareBmc, media: str, body: dict[str, Any], message: str
 ) -> None:
     body = {**body, "Image": body["Image"].replace("{media}", media)}
     answer = bmc.call("POST", INSERT, body)
@@ -277,7 +277,7 @@ def test_media_that_cannot_be_mounted_are_refused_by_name(
     assert not list(bmc.chassis.folder.media.iterdir())
 
 
-def test_media_by_action_with_everything_said(bmc: LightBmc, media: str) -> None:
+def test_media_by_action_with_everything_said(bmc: BareBmc, media: str) -> None:
     body = {
         "Image": f"{media}/locked.iso",
         "TransferProtocolType": "HTTP",
@@ -297,7 +297,7 @@ def test_media_by_action_with_everything_said(bmc: LightBmc, media: str) -> None
     assert not list(bmc.chassis.folder.media.iterdir())
 
 
-def test_media_by_patch(bmc: LightBmc, media: str) -> None:
+def test_media_by_patch(bmc: BareBmc, media: str) -> None:
     mounted = _ok(
         bmc.call("PATCH", CD, {"Image": f"{media}/a.iso", "Inserted": True, "WriteProtected": True})
     )
@@ -310,7 +310,7 @@ def test_media_by_patch(bmc: LightBmc, media: str) -> None:
     assert (missing.status_code, _code(missing)) == (400, "PropertyMissing")
 
 
-def test_etags_are_enforced_when_given_also_on_actions(bmc: LightBmc) -> None:
+def test_etags_are_enforced_when_given_also_on_actions(bmc: BareBmc) -> None:
     tag = bmc.call("GET", SYSTEM).headers["ETag"]
     stale = bmc.call("POST", RESET, {"ResetType": "On"}, headers={"If-Match": '"stale"'})
     assert (stale.status_code, _code(stale)) == (412, "PreconditionFailed")
@@ -321,7 +321,7 @@ def test_etags_are_enforced_when_given_also_on_actions(bmc: LightBmc) -> None:
     _ok(bmc.call("PATCH", SETTINGS, {"Attributes": {}}, headers={"If-Match": "*"}))
 
 
-def test_journal_comes_in_pages_and_can_be_cleared(bmc: LightBmc) -> None:
+def test_journal_comes_in_pages_and_can_be_cleared(bmc: BareBmc) -> None:
     kinds = ["On", "ForceRestart", "Nmi", "PowerCycle", "GracefulRestart", "ForceOff", "On"]
     for kind in kinds:
         _reset(bmc, kind)
@@ -343,7 +343,7 @@ def test_journal_comes_in_pages_and_can_be_cleared(bmc: LightBmc) -> None:
     assert _ok(bmc.call("GET", ENTRIES))["Members"] == []
 
 
-def test_clock_can_be_set(bmc: LightBmc) -> None:
+def test_clock_can_be_set(bmc: BareBmc) -> None:
     wanted = datetime.now(UTC) - timedelta(days=3)
     body = {"DateTime": wanted.isoformat(timespec="seconds"), "DateTimeLocalOffset": "+02:00"}
     answer = _ok(bmc.call("PATCH", MANAGER, body))
@@ -359,7 +359,7 @@ def test_bmc_reset_takes_the_bmc_away_and_the_server_runs_on(
     tmp_path: Path, media: str, *, keeps: bool
 ) -> None:
     behaviour = Behaviour(reset_s=0.5, keeps_media=keeps)
-    with light_bmc(tmp_path, behaviour=behaviour) as bmc:
+    with bare_bmc(tmp_path, behaviour=behaviour) as bmc:
         _reset(bmc, "On")
         _ok(bmc.call("POST", INSERT, {"Image": f"{media}/a.iso"}))
         body = {"UserName": "lab", "Password": PASSWORD}
@@ -380,7 +380,7 @@ def test_bmc_reset_takes_the_bmc_away_and_the_server_runs_on(
 
 
 def test_sessions_say_whose_they_are_and_are_counted(tmp_path: Path) -> None:
-    with light_bmc(tmp_path, limit=2) as bmc:
+    with bare_bmc(tmp_path, limit=2) as bmc:
         sessions, login = f"{ROOT}/SessionService/Sessions", {"UserName": "lab", "Password": PASSWORD}
         opened = [bmc.call("POST", sessions, login) for _ in range(2)]
         shown = _ok(bmc.call("GET", opened[0].headers["Location"]))
@@ -399,7 +399,7 @@ def test_sessions_say_whose_they_are_and_are_counted(tmp_path: Path) -> None:
         }
 
 
-def _finished(bmc: LightBmc, answer: requests.Response) -> requests.Response:
+def _finished(bmc: BareBmc, answer: requests.Response) -> requests.Response:
     """Follow the monitor to the end."""
     assert answer.status_code == 202
     assert answer.json()["TaskState"] in ("New", "Running")
@@ -413,7 +413,7 @@ def _finished(bmc: LightBmc, answer: requests.Response) -> requests.Response:
     return answer
 
 
-def _push(bmc: LightBmc, image: bytes, plan: Untyped) -> requests.Response:
+def _push(bmc: BareBmc, image: bytes, plan: Untyped) -> requests.Response:
     uri = _ok(bmc.call("GET", f"{ROOT}/UpdateService"))["MultipartHttpPushUri"]
     parts = {
         "UpdateParameters": (None, json.dumps(plan), "application/json"),
@@ -422,7 +422,7 @@ def _push(bmc: LightBmc, image: bytes, plan: Untyped) -> requests.Response:
     return bmc.call("POST", uri, files=parts)
 
 
-def test_updates_run_as_tasks_and_reach_the_dummy_only(bmc: LightBmc, media: str) -> None:
+def test_updates_run_as_tasks_and_reach_the_dummy_only(bmc: BareBmc, media: str) -> None:
     done = _finished(bmc, bmc.call("POST", SIMPLE, {"ImageURI": f"{media}/new.bin", "Targets": [DUMMY]}))
     assert (done.status_code, _ok(done)["TaskState"], _ok(done)["PercentComplete"]) == (200, "Completed", 100)
     assert _ok(bmc.call("GET", DUMMY))["Version"] == "2.0"
@@ -450,7 +450,7 @@ def test_updates_run_as_tasks_and_reach_the_dummy_only(bmc: LightBmc, media: str
 
 
 def test_finished_tasks_are_forgotten(tmp_path: Path) -> None:
-    with light_bmc(tmp_path, behaviour=Behaviour(task_step_s=0.0, task_kept_s=0.0)) as bmc:
+    with bare_bmc(tmp_path, behaviour=Behaviour(task_step_s=0.0, task_kept_s=0.0)) as bmc:
         begun = _push(bmc, b"lab-dummy-firmware 3", {})
         deadline = Deadline.after(20, "the task to be forgotten")
         while bmc.call("GET", begun.headers["Location"]).status_code != 404:
@@ -459,7 +459,7 @@ def test_finished_tasks_are_forgotten(tmp_path: Path) -> None:
         assert _ok(bmc.call("GET", DUMMY))["Version"] == "3"
 
 
-def test_what_was_done_is_on_record_with_its_time(bmc: LightBmc) -> None:
+def test_what_was_done_is_on_record_with_its_time(bmc: BareBmc) -> None:
     before = datetime.now(UTC)
     _reset(bmc, "On")
     _reset(bmc, "Explode")
