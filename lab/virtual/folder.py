@@ -50,6 +50,11 @@ class ServerFolder:
         return self.path / "firmware.log"
 
     @property
+    def faults(self) -> Path:
+        """Every fault and quirk that the BMC has played, one JSON object a line."""
+        return self.path / "faults.jsonl"
+
+    @property
     def qemu_log(self) -> Path:
         """What QEMU itself said."""
         return self.path / "qemu.log"

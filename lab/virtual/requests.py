@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import LabError, LabFault
+from lab.rack.virtual import FaultEntry
 from lab.virtual.ipmi import sensors
 from lab.virtual.ipmi.face import IpmiFace
 from lab.virtual.slot import Slot
@@ -33,6 +34,7 @@ class Requests:
             "ipmi-set": self._ipmi_set,
             "screendump": self._screendump,
             "sensor": self._sensor,
+            "fault": self._fault,
         }
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -80,6 +82,17 @@ class Requests:
             raise ValueError("raw is 0 to 255")
         self._ipmi(request).set_reading(files[request["sensor"]], raw)
         return {}
+
+    async def _fault(self, request: dict[str, Any]) -> Answer:
+        """`add` a fault (as a rack file says it), be a `profile` (null: none), or `clear` both."""
+        errant = self._slots[request["server"]].errant
+        errant.change(
+            clear=bool(request.get("clear")),
+            add=FaultEntry.model_validate(request["add"]) if "add" in request else None,
+        )
+        if "profile" in request:
+            errant.use(request["profile"])
+        return errant.status()
 
     def _ipmi(self, request: dict[str, Any]) -> IpmiFace:
         ipmi = self._slots[request["server"]].ipmi

@@ -7,8 +7,10 @@ import uuid
 from typing import Any
 
 from lab.rack.model import Rack, Server
+from lab.rack.virtual import VirtualBmc
 from lab.virtual import hardware, ports
 from lab.virtual.chassis import Chassis
+from lab.virtual.errant import ErrantBmc
 from lab.virtual.folder import RackFolder
 from lab.virtual.ipmi import fru
 from lab.virtual.ipmi.config import Account, Face
@@ -30,6 +32,9 @@ class Slot:
         self.hub = SerialHub(self.folder.serial_raw)
         self.chassis = Chassis(server, self.folder, self.hub, networks, rack.rack)
         self.chassis.environment = environment(folder)
+        self.errant = ErrantBmc(
+            self.chassis, server.virtual.bmc if server.virtual else VirtualBmc(), self.folder.faults
+        )
         self.ipmi: IpmiFace | None = None
         self.redfish: RedfishService | None = None
         self._rack = rack
@@ -67,17 +72,18 @@ class Slot:
                 self.hub.port,
                 unit,
             )
-            self.ipmi = IpmiFace(self.chassis, wiring, self._rack_folder)
+            self.ipmi = IpmiFace(self.errant.board, wiring, self._rack_folder)
             await self.ipmi.open()
         place = ports.redfish(self.server)
         if place is not None:
-            face = RedfishFace(self.chassis, self.ipmi, SessionTable(accounts), str(identity))
-            self.redfish = RedfishService(face)
+            face = RedfishFace(self.errant.board, self.ipmi, SessionTable(accounts), str(identity))
+            self.redfish = self.errant.serve(face)
             plain = (self.server.bmc.redfish or "").startswith("http://")
             await self.redfish.open(place.address, place.port, None if plain else tls)
 
     async def close(self) -> None:
         """Take the faces down, power off, end every child."""
+        self.errant.close()
         if self.redfish is not None:
             await self.redfish.close()
         await self.chassis.close()
@@ -101,6 +107,7 @@ class Slot:
                 "server": dict(self.chassis.acts),
                 "redfish": self.redfish.face.status() if self.redfish else {},
             },
+            "bmc": self.errant.status(),
         }
 
     def _accounts(self) -> tuple[Account, ...]:

@@ -18,12 +18,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import requests
-import yaml
 
 from lab.bmc.redfish import RedfishBmc
 from lab.bmc.target import Account as Credentials
 from lab.bmc.target import Target
-from lab.rack.load import load_rack
 from lab.rack.virtual import FaultEntry, VirtualBmc
 from lab.virtual.errant import ErrantBmc
 from lab.virtual.folder import ServerFolder

@@ -11,10 +11,11 @@ import socket
 from lab.bmc.api import BootDevice, PowerAction
 from lab.deadline import Deadline
 from lab.errors import LabFault
-from lab.virtual.chassis import Chassis, Override
+from lab.virtual.board import Board, Override
 from lab.virtual.folder import RackFolder
 from lab.virtual.ipmi import config, sensors
 from lab.virtual.ipmi.gate import Gate
+from lab.virtual.leftovers import environment
 
 _log = logging.getLogger(__name__)
 _ANSWER_SECONDS = 0.2
@@ -35,7 +36,7 @@ _ARE_YOU_THERE = bytes.fromhex("0600ff07000000000000000000092018c88100380e0435")
 class IpmiFace:
     """Runs `ipmi_sim` for one chassis, restarts it when it ends, and writes down why it ended."""
 
-    def __init__(self, chassis: Chassis, face: config.Face, rack: RackFolder) -> None:
+    def __init__(self, chassis: Board, face: config.Face, rack: RackFolder) -> None:
         self.face = face
         self._chassis = chassis
         self._folder = chassis.folder.ipmi
@@ -142,7 +143,7 @@ class IpmiFace:
                 self._process = await asyncio.create_subprocess_exec(
                     *("ipmi_sim", "-c", "lan.conf", "-f", "server.emu", "-s", "state", "-n"),
                     cwd=self._folder,
-                    env=self._chassis.environment,
+                    env=environment(self._rack),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
