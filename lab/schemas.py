@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from lab.bmc.bios_profile import BiosProfile
+from lab.bmc.probe import ProbeReport
 from lab.bmc.quirk_model import QuirkFile
 from lab.measure.model import MeasurementsFile, TimelineFile
 from lab.rack.model import Rack
@@ -21,6 +22,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "inventory/quirks.schema.json": QuirkFile,
     "firmware/releases/release.schema.json": Release,
     "firmware/bios/profile.schema.json": BiosProfile,
+    "reports/probe.schema.json": ProbeReport,
     "reports/measurements.schema.json": MeasurementsFile,
     "reports/timeline.schema.json": TimelineFile,
 }

@@ -35,10 +35,13 @@ def providers_of(rack: Rack, server: Server) -> list[Provider]:
     providers: list[Provider] = []
     # Imported where needed: all libraries are slow to load and unneeded where a rack lacks the endpoint.
     if bmc.redfish is not None:
+        from lab.bmc import quirks
         from lab.bmc.redfish import RedfishBmc
 
         macs = [nic.mac for nic in server.nics]
-        providers.append(RedfishBmc(Target(server.name, bmc.redfish), account, _trust(rack, bmc.tls), macs))
+        known = quirks.load(rack.file.parent)
+        target = Target(server.name, bmc.redfish)
+        providers.append(RedfishBmc(target, account, _trust(rack, bmc.tls), macs, known))
     if bmc.ipmi is not None:
         from lab.bmc.ipmi import IpmiBmc
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from lab.cli import check, lease, rack, release, report, schema
+from lab.cli import bmc, check, lease, rack, release, report, schema
 from lab.errors import LabError
 
 
@@ -69,12 +69,15 @@ def root(
     `lab check virtual`         is everything there that a run needs? changes nothing
 
     `lab rack import --redfish https://192.0.2.12 --user lab`   draft the entry of a real server
+
+    `lab bmc probe --redfish https://192.0.2.12 --user lab`   what can that BMC do?
     """
 
 
 app.command()(check.check)
 app.command()(schema.schema)
 app.add_typer(rack.app, name="rack")
+app.add_typer(bmc.app, name="bmc")
 app.add_typer(lease.app, name="lease")
 app.add_typer(release.app, name="release")
 app.add_typer(report.app, name="report")

@@ -36,6 +36,11 @@ def servers(ctx: typer.Context, incomplete: str) -> list[str]:
         return []  # a shell wants names or nothing; `lab check` tells what is wrong with the file
 
 
+def bios_profiles(incomplete: str) -> list[str]:
+    """Profiles in `firmware/bios/`."""
+    return _starting(incomplete, [file.stem for file in (paths.firmware() / "bios").glob("*.yaml")])
+
+
 def leased(incomplete: str) -> list[str]:
     """Servers that are leased."""
     from lab.machine.lease import leases

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +12,6 @@ from lab.cli import complete
 from lab.cli.output import Json, print_json, print_table, progress
 
 if TYPE_CHECKING:
-    from lab.rack.draft import Trust
     from lab.rack.model import Rack
 
 app = typer.Typer(
@@ -79,12 +76,16 @@ def import_server(
 
     `lab rack import --redfish https://192.0.2.12 --user lab >> inventory/rack7.yaml`
     """
-    from lab.rack.draft import PASSWORD_VARIABLE, Trust, draft
+    from lab.cli.address import typed_rack
+    from lab.errors import ConfigError
+    from lab.rack.draft import Trust, draft
 
-    rack = _asking_rack(redfish, user, Trust(ca, fingerprint, insecure_http))
-    endpoints = rack.servers[0].bmc
-    if not os.environ.get(PASSWORD_VARIABLE):
-        os.environ[PASSWORD_VARIABLE] = _ask_password(f"Password of {user} at {redfish}", PASSWORD_VARIABLE)
+    if redfish.startswith("http://") and not insecure_http:
+        raise ConfigError(
+            f"{redfish} is plain http: the password would cross the network readable",
+            next_step="use https, or consent with --insecure-http",
+        )
+    rack = typed_rack(redfish, None, user, Trust(ca, fingerprint, insecure_http))
     if redfish.startswith("https"):
         from lab.rack.tls import trusted_certificate
 
@@ -98,40 +99,7 @@ def import_server(
             seen = bmc.inventory()
         finally:
             bmc.close()
-    typer.echo(draft(endpoints, seen), nl=False)
-
-
-def _ask_password(prompt: str, variable: str) -> str:
-    from lab.errors import MissingSecret
-
-    if not sys.stdin.isatty():
-        raise MissingSecret(
-            "no password, and nobody to ask", next_step=f"set the environment variable {variable}"
-        )
-    return str(typer.prompt(prompt, hide_input=True, err=True))
-
-
-def _asking_rack(url: str, user: str, trust: Trust) -> Rack:
-    from pydantic import ValidationError
-
-    from lab.errors import ConfigError
-    from lab.rack.draft import asking_rack
-
-    if url.startswith("http://") and not trust.insecure_http:
-        raise ConfigError(
-            f"{url} is plain http: the password would cross the network readable",
-            next_step="use https, or consent with --insecure-http",
-        )
-    try:
-        return asking_rack(url, user, trust)
-    except ValidationError as error:
-        complaints = {
-            detail["msg"].removeprefix("Value error, ") for detail in error.errors(include_url=False)
-        }
-        raise ConfigError(
-            f"cannot ask {url}: {'; '.join(sorted(complaints))}",
-            next_step="see `lab rack import --help` for how to name and trust a BMC",
-        ) from error
+    typer.echo(draft(rack.servers[0].bmc, seen), nl=False)
 
 
 def _virtual(name: str) -> Rack:

@@ -34,20 +34,23 @@ class Trust:
         return Tls(ca=self.ca.absolute() if self.ca else None, fingerprint=self.fingerprint)
 
 
-def asking_rack(url: str, user: str, trust: Trust) -> Rack:
+def asking_rack(url: str | None, user: str, trust: Trust, *, ipmi: str | None = None) -> Rack:
     """A rack of one server of which only the BMC is known: enough to open a session with it.
 
     Raises:
-        pydantic.ValidationError: `url` or `trust` cannot be.
+        pydantic.ValidationError: `url`, `ipmi` or `trust` cannot be.
     """
+    endpoints = BmcEndpoints(
+        redfish=url, ipmi=ipmi, user=user, password=f"env:{PASSWORD_VARIABLE}", tls=trust.as_tls()
+    )
     server = Server(
-        name="import",
+        name=_typed_name(url, ipmi),
         firmware="uefi",
-        bmc=BmcEndpoints(redfish=url, user=user, password=f"env:{PASSWORD_VARIABLE}", tls=trust.as_tls()),
+        bmc=endpoints,
         console=TcpConsole(tcp="localhost:1"),
         nics=(Nic(mac="00:00:00:00:00:00", boot=True),),
     )
-    return Rack(rack="import", controller=Controller(media_address="127.0.0.1"), servers=(server,))
+    return Rack(rack="typed", controller=Controller(media_address="127.0.0.1"), servers=(server,))
 
 
 def draft(endpoints: BmcEndpoints, seen: Inventory) -> str:
@@ -112,6 +115,12 @@ def _disks(disks: tuple[DiskSeen, ...]) -> list[str]:
             entry = "# no serial, no WWN: cannot be named"
         lines.append(f"    {entry}  # {what}" if what else f"    {entry}")
     return lines
+
+
+def _typed_name(url: str | None, ipmi: str | None) -> str:
+    """The BMC's address as a server's name."""
+    host = (url or ipmi or "").split("//")[-1]
+    return re.sub(r"[^a-z0-9._-]+", "-", host.lower()).strip("-._")[:63] or "bmc"
 
 
 def _name(seen: Inventory, host: str) -> str:

@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from lab.errors import BmcUnreachable, ConfigError, LabFault
+from lab.deadline import Deadline
+from lab.errors import BmcCertificate, BmcUnreachable, ConfigError, NotABmc
 
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 8.0
 
 
 def trusted_certificate(url: str, *, ca: Path | None = None, fingerprint: str | None = None) -> str:
@@ -23,13 +24,14 @@ def trusted_certificate(url: str, *, ca: Path | None = None, fingerprint: str | 
 
     Raises:
         ConfigError: the file `ca` is not there or holds no certificate.
-        BmcUnreachable: nothing answers there, or it does not speak TLS.
-        LabFault: the certificate is not the one that is trusted.
+        BmcUnreachable: nothing answers there.
+        NotABmc: it speaks no TLS.
+        BmcCertificate: the certificate is not the one that is trusted.
     """
     if fingerprint is not None:
         seen = certificate(url)
         if plain_fingerprint(fingerprint_of(seen)) != plain_fingerprint(fingerprint):
-            raise LabFault(
+            raise BmcCertificate(
                 f"the certificate of {url} is {fingerprint_of(seen)}, not the pinned one",
                 next_step="find out why it changed; if the new one is right, pin it in bmc.tls.fingerprint",
             )
@@ -44,11 +46,14 @@ def trusted_certificate(url: str, *, ca: Path | None = None, fingerprint: str | 
     try:
         seen = _handshake(url, context)
     except ssl.SSLCertVerificationError as error:
-        raise LabFault(
+        raise BmcCertificate(
             f"the certificate of {url} is not trusted: {error.verify_message}",
             tried=f"the authority in {ca}" if ca else "this system's authorities",
-            next_step=f"if {fingerprint_of(certificate(url))} is this BMC's, pin it: "
-            "bmc.tls.fingerprint in the rack file, --fingerprint for `lab rack import`",
+            next_step=(
+                "renew it (is the clock here right?); or " if "expired" in error.verify_message else ""
+            )
+            + f"if {fingerprint_of(certificate(url))} is this BMC's, pin it: "
+            "bmc.tls.fingerprint in the rack file, --fingerprint on the command line (or --ca FILE)",
         ) from error
     return f"vouched for by {ca.name if ca else 'a system authority'}, {_validity(seen)}"
 
@@ -57,7 +62,7 @@ def certificate(url: str) -> bytes:
     """The certificate (DER) that `url` presents, trusted or not; sends nothing but the handshake.
 
     Raises:
-        BmcUnreachable: nothing answers there, or it does not speak TLS.
+        BmcUnreachable: nothing answers there.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -78,14 +83,20 @@ def plain_fingerprint(text: str) -> str:
 def _handshake(url: str, context: ssl.SSLContext) -> bytes:
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or 443
+    deadline = Deadline.after(_TIMEOUT_S, f"a TLS handshake with {host}:{port}")
     try:
-        with (
-            socket.create_connection((host, port), timeout=_TIMEOUT_S) as plain,
-            context.wrap_socket(plain, server_hostname=host) as secured,
-        ):
-            return secured.getpeercert(binary_form=True) or b""
+        with socket.create_connection((host, port), timeout=_TIMEOUT_S) as plain:
+            plain.settimeout(max(0.1, deadline.left))
+            with context.wrap_socket(plain, server_hostname=host) as secured:
+                return secured.getpeercert(binary_form=True) or b""
     except ssl.SSLCertVerificationError:
         raise
+    except ssl.SSLError as error:
+        raise NotABmc(
+            f"no TLS at {host}:{port}: {error.reason or error}",
+            tried="one handshake",
+            next_step="check the port: what listens there speaks something else (plain http?)",
+        ) from error
     except OSError as error:
         raise BmcUnreachable(
             f"no TLS at {host}:{port}: {error}",

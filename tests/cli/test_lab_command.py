@@ -230,6 +230,6 @@ def test_ctrl_c_at_the_password_prompt_is_130(lab: LabCommand, monkeypatch: pyte
         raise typer.Abort
 
     monkeypatch.delenv("LAB_BMC_PASSWORD", raising=False)
-    monkeypatch.setattr("lab.cli.rack._ask_password", interrupted)
+    monkeypatch.setattr("lab.cli.address._ask_password", interrupted)
     ran = lab("rack", "import", "--redfish", "https://127.0.0.1:1")
     assert (ran.code, ran.err) == (130, "interrupted\n")
