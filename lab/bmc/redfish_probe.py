@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from lab.bmc import redfish_inventory, redfish_logs, redfish_sensors
+from lab.bmc import redfish_inventory, redfish_logs, redfish_sensors, redfish_slots
 from lab.bmc.capability import Area, Can, Capability
 from lab.bmc.redfish_json import Json, action, allowed, as_dict, link, strings, text
 from lab.bmc.redfish_tree import RedfishTree
 from lab.errors import BmcCredentials, BmcUnreachable, LabFault
 
 _LIMIT_S = 300.0
+_WAYS = {"action": "InsertMedia", "patch": "PATCH Image", "iso-config": "IsoConfig.Mount"}
 
 
 class _Area:
@@ -93,20 +94,16 @@ def _boot(tree: RedfishTree, system: Json, found: _Area) -> None:
 
 
 def _media(tree: RedfishTree, system: Json, found: _Area) -> None:
-    for place in (system, *tree.managers(system)):
-        for drive in tree.members(link(place, "VirtualMedia")):
-            if not drive:
-                continue
-            found.can = "yes"
-            slot, kinds = text(drive, "Id", "Name"), strings(drive.get("MediaTypes"))
-            insert = action(drive, "VirtualMedia.InsertMedia")
-            found.allowed.append(f"{slot}: {'/'.join(kinds) or 'types untold'}")
-            found.allowed.append(f"{slot}: {'InsertMedia' if text(insert, 'target') else 'PATCH Image'}")
-            protocols = tree.values(insert, "TransferProtocolType") or allowed(drive, "TransferProtocolType")
-            found.allowed += [f"{slot}: {protocol}" for protocol in protocols or []]
-            found.learn(drive, "MediaTypes, Actions")
+    for slot in redfish_slots.look(tree):
+        found.can = "yes"
+        kinds = "/".join(strings(slot.body.get("MediaTypes"))) or "types untold"
+        insert = action(slot.body, "VirtualMedia.InsertMedia")
+        protocols = tree.values(insert, "TransferProtocolType")
+        protocols = protocols or allowed(slot.body, "TransferProtocolType") or []
+        found.allowed += [f"{slot.id}: {word}" for word in (kinds, _WAYS[slot.way], *protocols)]
+        found.learned.append(f"{slot.path} MediaTypes, Actions")
     if found.can == "no":
-        found.learn(system, "no VirtualMedia, nor its managers")
+        found.learn(system, "no virtual CD drive in VirtualMedia, nor its managers")
 
 
 def _console(tree: RedfishTree, system: Json, found: _Area) -> None:

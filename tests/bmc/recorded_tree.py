@@ -94,6 +94,7 @@ def serving(tree: RecordedTree) -> Iterator[RecordedTree]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = 65536  # head and body in one packet: two would wait for each other's ACK
 
         def do_GET(self) -> None:
             resource = tree.read(self.path)
