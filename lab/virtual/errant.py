@@ -12,6 +12,8 @@ from lab.virtual import profiles
 from lab.virtual.board import Board
 from lab.virtual.faults import FaultLog, Faults
 from lab.virtual.faulty_board import FaultyBoard
+from lab.virtual.ipmi.faults import NO_FAULTS, IpmiFaults
+from lab.virtual.ipmi.in_force import InForce
 from lab.virtual.redfish.face import RedfishFace
 from lab.virtual.redfish.faults.play import FaultPlay
 from lab.virtual.redfish.service import RedfishService
@@ -28,6 +30,7 @@ class ErrantBmc:
     Attributes:
         board: the server as the faces see it.
         faults: those by count or probability.
+        ipmi: how the IPMI face errs, and the faults above once more.
         away: told for how many seconds the whole BMC is away, from now on.
     """
 
@@ -35,10 +38,12 @@ class ErrantBmc:
         self.faults = Faults(board.server.name, bmc.faults, FaultLog(log))
         self.board = FaultyBoard(board, self.faults)
         self.away: list[Callable[[float], None]] = []
-        self.profile = bmc.profile
+        self.ipmi = InForce(NO_FAULTS, self.faults)
+        self.profile: str | None = None
         self._play: FaultPlay | None = None
         self._service: RedfishService | None = None
         self._reboots: set[asyncio.Task[None]] = set()
+        self.use(bmc.profile)
 
     def serve(self, face: RedfishFace) -> RedfishService:
         """The Redfish service that errs; `face.chassis` has to be `board`."""
@@ -55,6 +60,7 @@ class ErrantBmc:
         """
         profile = profiles.load()[name] if name is not None else None
         self.profile = name
+        self.ipmi.replace(IpmiFaults.model_validate(profile.ipmi) if profile is not None else NO_FAULTS)
         if self._play is not None:
             self._play.use(name, profile)
 

@@ -214,8 +214,7 @@ def load() -> dict[str, Profile]:
     Raises:
         ConfigError: the file does not fit; the message names line and key.
     """
-    with resources.as_file(resources.files("lab.virtual") / FILE_NAME) as file:
-        known = load_model(file, ProfileFile).profiles
+    known = _file()
     told = {name: _with_quirk(profile) for name, profile in known.items()}
     return {
         name: functools.reduce(_joined, (told[other] for other in profile.combines), profile)
@@ -225,11 +224,16 @@ def load() -> dict[str, Profile]:
 
 def quirks_of(name: str) -> tuple[str, ...]:
     """The quirks that a profile plays."""
-    with resources.as_file(resources.files("lab.virtual") / FILE_NAME) as file:
-        known = load_model(file, ProfileFile).profiles
+    known = _file()
     profile = known[name]
     parts = (profile, *(known[other] for other in profile.combines))
     return tuple(dict.fromkeys(part.quirk for part in parts if part.quirk))
+
+
+@functools.cache
+def _file() -> dict[str, Profile]:
+    with resources.as_file(resources.files("lab.virtual") / FILE_NAME) as file:
+        return load_model(file, ProfileFile).profiles
 
 
 def _with_quirk(profile: Profile) -> Profile:

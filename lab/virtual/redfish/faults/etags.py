@@ -34,7 +34,7 @@ class Etags:
             if request.method in self._habit.demanded:
                 raise self._missing(request)
             return None
-        if given != "*" and self._refuses(given):
+        if self._refuses(given):
             self._log.note("etag", f"{request.method} {path} with If-Match {given}")
             raise _mismatch()
         if request.method == "POST":  # an action has no ETag of its own; whose it is, BMCs do not say
