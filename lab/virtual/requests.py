@@ -16,7 +16,7 @@ from typing import Any
 from lab.errors import LabError, LabFault
 from lab.rack.virtual import FaultEntry
 from lab.virtual.ipmi import sensors
-from lab.virtual.ipmi.face import IpmiFace
+from lab.virtual.ipmi.service import IpmiService
 from lab.virtual.slot import Slot
 
 Answer = dict[str, Any]
@@ -94,7 +94,7 @@ class Requests:
             errant.use(request["profile"])
         return errant.status()
 
-    def _ipmi(self, request: dict[str, Any]) -> IpmiFace:
+    def _ipmi(self, request: dict[str, Any]) -> IpmiService:
         ipmi = self._slots[request["server"]].ipmi
         if ipmi is None:
             raise LabFault(

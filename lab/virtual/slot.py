@@ -8,13 +8,16 @@ from typing import Any
 
 from lab.rack.model import Rack, Server
 from lab.rack.virtual import VirtualBmc
-from lab.virtual import hardware, ports
+from lab.virtual import hardware, ports, profiles
 from lab.virtual.chassis import Chassis
 from lab.virtual.errant import ErrantBmc
 from lab.virtual.folder import RackFolder
 from lab.virtual.ipmi import fru
+from lab.virtual.ipmi.bmc import Identity
 from lab.virtual.ipmi.config import Account, Face
 from lab.virtual.ipmi.face import IpmiFace
+from lab.virtual.ipmi.responder_face import ResponderFace
+from lab.virtual.ipmi.service import IpmiService
 from lab.virtual.leftovers import environment
 from lab.virtual.network import Network
 from lab.virtual.redfish.face import RedfishFace
@@ -35,7 +38,7 @@ class Slot:
         self.errant = ErrantBmc(
             self.chassis, server.virtual.bmc if server.virtual else VirtualBmc(), self.folder.faults
         )
-        self.ipmi: IpmiFace | None = None
+        self.ipmi: IpmiService | None = None
         self.redfish: RedfishService | None = None
         self._rack = rack
         self._rack_folder = folder
@@ -54,29 +57,15 @@ class Slot:
         accounts = self._accounts()
         place = ports.ipmi(self.server)
         if place is not None:
-            self.chassis.ipmi_port = ports.free_port()
-            unit = fru.Fru(
-                "hypervisor-lab",
-                self.server.model[:63],
-                self.server.name,
-                hardware.serial_number(self.server),
-            )
-            wiring = Face(
-                self.server.name,
-                place.address,
-                place.port,
-                ports.inner_address(),
-                identity.hex,
-                accounts,
-                self.chassis.ipmi_port,
-                self.hub.port,
-                unit,
-            )
-            self.ipmi = IpmiFace(self.errant.board, wiring, self._rack_folder)
+            self.ipmi = self._ipmi(place, identity, accounts)
+            self.ipmi.on_restart = self.errant.reboot
+            self.errant.away.append(self.ipmi.restart)
             await self.ipmi.open()
         place = ports.redfish(self.server)
         if place is not None:
             face = RedfishFace(self.errant.board, self.ipmi, SessionTable(accounts), str(identity))
+            if self.ipmi is not None:
+                face.reset_listeners.append(self.ipmi.restart)
             self.redfish = self.errant.serve(face)
             plain = (self.server.bmc.redfish or "").startswith("http://")
             await self.redfish.open(place.address, place.port, None if plain else tls)
@@ -106,9 +95,26 @@ class Slot:
             "counts": {
                 "server": dict(self.chassis.acts),
                 "redfish": self.redfish.face.status() if self.redfish else {},
+                "ipmi": self.ipmi.status() if self.ipmi else {},
             },
             "bmc": self.errant.status(),
         }
+
+    def _ipmi(self, place: ports.Endpoint, identity: uuid.UUID, accounts: tuple[Account, ...]) -> IpmiService:
+        """Who speaks IPMI here: `ipmi_sim`, or the responder where the rack file or the profile wants it."""
+        name, model = self.server.name, self.server.model[:63]
+        unit = fru.Fru("hypervisor-lab", model, name, hardware.serial_number(self.server))
+        bmc = self.server.virtual.bmc if self.server.virtual else VirtualBmc()
+        wanted = bmc.profile is not None and bool(profiles.load()[bmc.profile].ipmi)
+        if bmc.ipmi == "responder" or (bmc.ipmi is None and wanted):
+            who = Identity(name, place.address, place.port, identity.bytes, accounts, unit)
+            return ResponderFace(self.errant.board, who, self.hub.port, self.errant.ipmi)
+        self.chassis.ipmi_port = in_band = ports.free_port()
+        inner = ports.inner_address()
+        wiring = Face(
+            name, place.address, place.port, inner, identity.hex, accounts, in_band, self.hub.port, unit
+        )
+        return IpmiFace(self.errant.board, wiring, self._rack_folder, self.errant.ipmi)
 
     def _accounts(self) -> tuple[Account, ...]:
         bmc = self.server.bmc

@@ -7,14 +7,17 @@ import contextlib
 import logging
 import shutil
 import socket
+from collections.abc import Callable
+from typing import Any
 
 from lab.bmc.api import BootDevice, PowerAction
 from lab.deadline import Deadline
 from lab.errors import LabFault
 from lab.virtual.board import Board, Override
 from lab.virtual.folder import RackFolder
-from lab.virtual.ipmi import config, sensors
+from lab.virtual.ipmi import config, sel, sensors
 from lab.virtual.ipmi.gate import Gate
+from lab.virtual.ipmi.in_force import InForce
 from lab.virtual.leftovers import environment
 
 _log = logging.getLogger(__name__)
@@ -36,19 +39,29 @@ _ARE_YOU_THERE = bytes.fromhex("0600ff07000000000000000000092018c88100380e0435")
 class IpmiFace:
     """Runs `ipmi_sim` for one chassis, restarts it when it ends, and writes down why it ended."""
 
-    def __init__(self, chassis: Board, face: config.Face, rack: RackFolder) -> None:
+    def __init__(
+        self, chassis: Board, face: config.Face, rack: RackFolder, faults: InForce | None = None
+    ) -> None:
         self.face = face
         self._chassis = chassis
         self._folder = chassis.folder.ipmi
         self._rack = rack
         self._process: asyncio.subprocess.Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
-        self._gate = Gate((face.inner_address, face.port))
+        self._gate = Gate((face.inner_address, face.port), faults)
+        self._gate.restart = self.restart
+        self.on_restart: Callable[[float], None] = lambda seconds: None
+        """Told when a command makes the BMC restart."""
 
     @property
     def pid(self) -> int | None:
         """Process id of `ipmi_sim`; None while it is being started again."""
         return None if self._process is None else self._process.pid
+
+    @property
+    def port(self) -> int:
+        """The UDP port it answers at."""
+        return self.face.port
 
     async def open(self) -> None:
         """Start, and return when it answers.
@@ -123,6 +136,27 @@ class IpmiFace:
         self._replace("chassis-boot", words[self._chassis.override.device])
         for sensor in sensors.ANALOG:
             self._replace(sensor.file, str(sensor.on if on else sensor.off))
+
+    def restart(self, seconds: float) -> None:
+        """Answer nothing for so long, as while the BMC restarts; its sessions are lost."""
+        if self._gate.is_shut:
+            return
+        self._gate.shut(seconds)
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()  # and it is started again
+        self.on_restart(seconds)
+
+    async def events(self) -> list[sel.Event]:
+        """The system event log, oldest first."""
+        return await sel.read(self.face)
+
+    async def clear_events(self) -> None:
+        """Empty the system event log."""
+        await sel.clear(self.face)
+
+    def status(self) -> dict[str, Any]:
+        """Numbers for judges: what the network did to datagrams."""
+        return self._gate.status()
 
     def reading(self, file: str) -> int:
         """The raw reading of the sensor with that file."""

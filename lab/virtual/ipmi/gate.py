@@ -94,9 +94,17 @@ class Gate(asyncio.DatagramProtocol):
             self._forget()
 
     @property
-    def lost(self) -> int:
-        """Datagrams lost so far, both ways."""
-        return self._inward.lost + self._outward.lost
+    def is_shut(self) -> bool:
+        """Whether nothing passes now."""
+        return time.monotonic() < self._away_until
+
+    def status(self) -> dict[str, int]:
+        """What happened to datagrams so far, both ways."""
+        return {
+            "lost": self._inward.lost + self._outward.lost,
+            "doubled": self._inward.doubled + self._outward.doubled,
+            "delayed": self._inward.delayed + self._outward.delayed,
+        }
 
     def shut(self, seconds: float) -> None:
         """Let nothing through for so long, as while a BMC restarts."""
@@ -112,7 +120,7 @@ class Gate(asyncio.DatagramProtocol):
 
     def _take(self, data: bytes, client: Address) -> None:
         """Answer a client's datagram here, or pass it on."""
-        if time.monotonic() < self._away_until or self._public is None or self._public.is_closing():
+        if self.is_shut or self._public is None or self._public.is_closing():
             return
         answer = refusal(data, self._faults)
         if answer is not None:
@@ -132,8 +140,7 @@ class Gate(asyncio.DatagramProtocol):
         task.add_done_callback(lambda done: _send(done, data))
 
     def _put(self, data: bytes, client: Address) -> None:
-        away = time.monotonic() < self._away_until
-        if self._public is not None and not self._public.is_closing() and not away:
+        if self._public is not None and not self._public.is_closing() and not self.is_shut:
             self._public.sendto(data, client)
 
     async def _introduce(self, client: Address) -> asyncio.DatagramTransport:

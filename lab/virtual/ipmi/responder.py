@@ -48,7 +48,7 @@ class Responder(asyncio.DatagramProtocol):
         faults, identity = bmc.faults, bmc.identity
         self._login = Login(bmc.sessions, identity.accounts, identity.guid, faults)
         self._inward, self._outward = Line("in", faults), Line("out", faults)
-        self._away_until = 0.0
+        self._away_until = self._back_at = 0.0
         self._commanded_at = float("-inf")
         self._transport: asyncio.DatagramTransport | None = None
         self._housekeeping: asyncio.TimerHandle | None = None
@@ -79,11 +79,16 @@ class Responder(asyncio.DatagramProtocol):
         """Whether the BMC answers nothing now: it restarts, or hangs."""
         return time.monotonic() < self._away_until
 
+    @property
+    def restarting(self) -> bool:
+        """Whether the BMC is away because it restarts."""
+        return time.monotonic() < self._back_at
+
     def restart(self, seconds: float) -> None:
         """The BMC goes away for so long; sessions and SOL are lost, the server runs on."""
         _log.info("%s: the BMC restarts, away for %g s", self.bmc.identity.server, seconds)
         self.reboots += 1
-        self._away_until = time.monotonic() + seconds
+        self._away_until = self._back_at = time.monotonic() + seconds
         self.bmc.sol.stop()
         self.bmc.sessions.clear()
 

@@ -24,8 +24,9 @@ class ResponderFace:
         identity: who the BMC is, and who may log in.
         serial_port: TCP port on 127.0.0.1 where the server's serial hub takes SOL.
         faults: what can go wrong.
-        restart: called where the BMC restarts, when other faces of it have to go away too; they call
-            `restart` here.
+
+    Attributes:
+        on_restart: told when a command makes the BMC restart.
     """
 
     def __init__(
@@ -34,7 +35,6 @@ class ResponderFace:
         identity: Identity,
         serial_port: int,
         faults: InForce,
-        restart: Callable[[float], None] | None = None,
     ) -> None:
         async def open_serial(protocol: Callable[[], asyncio.Protocol]) -> asyncio.Transport:
             loop = asyncio.get_running_loop()
@@ -43,8 +43,8 @@ class ResponderFace:
 
         self._bmc = Bmc(board, identity, open_serial, faults)
         self._responder = Responder(self._bmc)
-        if restart is not None:
-            self._bmc.restart = restart
+        self._bmc.restart = self.restart
+        self.on_restart: Callable[[float], None] = lambda seconds: None
 
     @property
     def port(self) -> int:
@@ -78,7 +78,9 @@ class ResponderFace:
 
     def restart(self, seconds: float) -> None:
         """Go away for so long; every session is lost."""
-        self._responder.restart(seconds)
+        if not self._responder.restarting:
+            self._responder.restart(seconds)
+            self.on_restart(seconds)
 
     async def change(self, name: str, value: str) -> None:
         """Nobody asks for this: there is no chassis script.

@@ -57,6 +57,7 @@ def _event(row: list[str]) -> Event:
 
 async def _ipmitool(face: Face, *arguments: str) -> str:
     account = face.accounts[0]
+    # Behind the gate, where no datagram is lost.
     # The password goes through the environment (-E): a command line is readable by everybody.
     process = await asyncio.create_subprocess_exec(
         *(
@@ -66,7 +67,7 @@ async def _ipmitool(face: Face, *arguments: str) -> str:
             "-C",
             "3",
             "-H",
-            face.address,
+            face.inner_address,
             "-p",
             str(face.port),
             "-U",

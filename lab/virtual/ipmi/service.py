@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from lab.virtual.ipmi.sel import Event
@@ -9,6 +10,9 @@ from lab.virtual.ipmi.sel import Event
 
 class IpmiService(Protocol):
     """The IPMI face of one server: `ipmi_sim` (`IpmiFace`) or our own (`ResponderFace`)."""
+
+    on_restart: Callable[[float], None]
+    """Told for how many seconds the BMC is away, when a command makes it restart."""
 
     @property
     def port(self) -> int:
@@ -25,7 +29,7 @@ class IpmiService(Protocol):
         """End it."""
 
     def restart(self, seconds: float) -> None:
-        """Answer nothing for so long, as while the BMC restarts."""
+        """Answer nothing for so long, as while the BMC restarts; nothing new where it does so already."""
 
     async def change(self, name: str, value: str) -> None:
         """Carry out one change that the emulator's chassis script asks for."""

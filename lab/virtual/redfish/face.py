@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import BodyPartReader
 
 from lab.virtual.board import Board
-from lab.virtual.ipmi.face import IpmiFace
+from lab.virtual.ipmi.service import IpmiService
 from lab.virtual.redfish import messages
 from lab.virtual.redfish.ledger import Ledger
 from lab.virtual.redfish.sessions import SessionTable
@@ -70,7 +70,7 @@ class RedfishFace:
     """
 
     chassis: Board
-    ipmi: IpmiFace | None
+    ipmi: IpmiService | None
     sessions: SessionTable
     uuid: str
     media_count: int = 0

@@ -71,7 +71,7 @@ async def clear(face: RedfishFace, body: Json) -> Reply:
     if face.ipmi is None:
         face.ledger.journal.clear()
     else:
-        await sel.clear(face.ipmi.face)
+        await face.ipmi.clear_events()
     return Reply()
 
 
@@ -97,7 +97,7 @@ def _service(face: RedfishFace, path: str, name: str, kind: str, policy: str) ->
 
 async def _entries(face: RedfishFace) -> list[Json]:
     if face.ipmi is not None:
-        return [_event(event) for event in await sel.read(face.ipmi.face)]
+        return [_event(event) for event in await face.ipmi.events()]
     return [
         _entry(JOURNAL, done.id, done.what, done.at.isoformat(timespec="seconds"), "OK", "Event")
         for done in face.ledger.journal

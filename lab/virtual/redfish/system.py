@@ -108,7 +108,7 @@ def read(face: RedfishFace) -> Json:
     if face.ipmi is not None:
         found["SerialConsole"] = {
             "MaxConcurrentSessions": 1,
-            "IPMI": {"ServiceEnabled": True, "Port": face.ipmi.face.port},
+            "IPMI": {"ServiceEnabled": True, "Port": face.ipmi.port},
         }
     return found
 
