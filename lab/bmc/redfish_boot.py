@@ -46,6 +46,7 @@ class RedfishBoot:
         self._name = name
         self._media = media
         self._dead: set[str] = set()
+        self._oem_first = False
 
     def set(
         self, device: BootDevice, mode: FirmwareMode, *, enabled: Enabled = "Once", uri: str | None = None
@@ -67,7 +68,8 @@ class RedfishBoot:
             return self._clear(mode, tried)
         own = device is BootDevice.CD and enabled == "Once"
         behaviour = self._session.behaviour
-        if own and behaviour.oem_boot_first and self._media.inserted() and (done := self._oem()):
+        oem_first = behaviour.oem_boot_first or self._oem_first
+        if own and oem_first and self._media.inserted() and (done := self._oem()):
             return done
         try:
             return self._standard(device, mode, enabled, uri, tried)
@@ -85,20 +87,26 @@ class RedfishBoot:
         """
         if device is not BootDevice.CD:
             return False
-        system = self._tree.system
-        may = targets(self._tree, system)
-        known = [name for name in self._session.behaviour.cd_targets if may is None or name in may]
+        behaviour = self._session.behaviour
+        may = targets(self._tree, self._tree.system)
+        known = [name for name in behaviour.cd_targets if may is None or name in may]
         tried = next((name for name in known if name not in self._dead), None)
         self._dead |= {tried} if tried else set()
-        return any(name not in self._dead for name in known)
+        if any(name not in self._dead for name in known):
+            return True
+        other = behaviour.oem_boot_once is not None and not (behaviour.oem_boot_first or self._oem_first)
+        self._oem_first = self._oem_first or other
+        return other
 
     def _clear(self, mode: FirmwareMode, tried: str) -> Answer:
-        own = DellOem(self._session, self._tree)
+        own, way = DellOem(self._session, self._tree), self._session.behaviour.oem_boot_once
         evidence: tuple[str, ...] = ()
-        if self._session.behaviour.oem_boot_once == "dell-server-boot" and own.boots_virtual_cd():
+        if way == "dell-server-boot" and own.boots_virtual_cd():
             if own.boot_virtual_cd(clear=True) is None:
                 raise self._target.refused(tried, "ServerBoot still names the virtual CD")
             evidence = ("ServerBoot cleared",)
+        elif way == "hpe-boot-on-next-reset" and (cleared := self._hpe_next(on=False)):
+            evidence = (cleared,)
         answer = self._standard(BootDevice.NONE, mode, "Once", None, tried)
         return Answer(answer.outcome, answer.provider, answer.tries, (*evidence, *answer.evidence))
 
@@ -134,12 +142,11 @@ class RedfishBoot:
         places = [text(system, "@odata.id") or self._tree.system_path, settings_path(system)]
         said, tries, evidence = Reply(0), 0, list[str]()
         for place in dict.fromkeys(path for path in places if path):
+            body = request
             for body in _ladder(request, mode):
                 tries += 1
                 said = self._patch(place, body)
                 evidence.append(f"PATCH {place} {body}: {said.why}")
-                if said.good or said.status == 0:
-                    break
                 if said.status not in _MALFORMED:
                     break
             if said.status >= 300 and said.status not in _MALFORMED | _NOT_HERE:
@@ -147,6 +154,13 @@ class RedfishBoot:
             if said.good or said.status == 0:
                 outcome, seen = self._read_back(place, system, request)
                 evidence.append(f"read {seen}")
+                if outcome is None and said.status == 0:
+                    # It was not carried out, says the state, and means the same when sent again.
+                    tries += 1
+                    said = self._patch(place, body)
+                    evidence.append(f"PATCH {place} {body}: {said.why}")
+                    outcome, seen = self._read_back(place, system, request)
+                    evidence.append(f"read {seen}")
                 if outcome is not None:
                     if (again := self._mend_mode(place, request, mode)) is not None:
                         evidence += again
@@ -223,17 +237,18 @@ class RedfishBoot:
             seen = self._hpe_next()
         return Answer(Outcome.VERIFIED, self._name, 1, (f"{way}: {seen}",)) if seen else None
 
-    def _hpe_next(self) -> str | None:
+    def _hpe_next(self, *, on: bool = True) -> str | None:
+        """Set or clear BootOnNextServerReset of the loaded drive; what reads, None where it did not take."""
         for slot in self._media.slots():
             found = boot_next_of(slot.body)
-            if found is None or not loaded(slot.body):
+            if found is None or (not loaded(slot.body) if on else not found[1]):
                 continue
             # Without an answer, the drive tells.
             with contextlib.suppress(NoAnswer):
-                self._session.write("PATCH", slot.path, boot_next_body(found[0], on=True), intent="boot")
+                self._session.write("PATCH", slot.path, boot_next_body(found[0], on=on), intent="boot")
             now = boot_next_of(self._tree.look(slot.path))
-            if now is not None and now[1]:
-                return f"{slot.path} boots at the next reset"
+            if now is not None and now[1] is on:
+                return f"{slot.path} {'boots' if on else 'does not boot'} at the next reset"
         return None
 
 

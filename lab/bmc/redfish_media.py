@@ -13,7 +13,7 @@ from lab.bmc.redfish_json import Json, text
 from lab.bmc.redfish_oem import iso_config_of
 from lab.bmc.redfish_reply import Reply
 from lab.bmc.redfish_session import NoAnswer, RedfishSession
-from lab.bmc.redfish_slots import Slot, find, loaded
+from lab.bmc.redfish_slots import Slot, find, loaded, shown
 from lab.bmc.redfish_task import follow
 from lab.bmc.redfish_tree import RedfishTree
 from lab.bmc.target import Target, Unsupported
@@ -22,6 +22,8 @@ from lab.errors import BmcUnreachable
 
 INSERT_S = 60.0
 EJECT_S = 30.0
+SETTLE_S = 20.0
+"""Seconds after which an insert without an answer, of which nothing shows, was not carried out."""
 STALE_S = 5.0
 """Seconds that a drive may read loaded after an eject, before an insert goes on all the same (Q4)."""
 _LOOK_EVERY_S = 0.5
@@ -60,7 +62,7 @@ class RedfishMedia:
     def inserted(self) -> str | None:
         """URL of the image in the first loaded drive."""
         for slot in self.slots():
-            body = self._tree.look(slot.path)
+            body = self._read(slot) or {}
             if loaded(body):
                 return text(body, "Image", "ImageName") or "unknown image"
         return None
@@ -105,7 +107,7 @@ class RedfishMedia:
         outcome = Outcome.VERIFIED
         for slot in self.slots():
             body = self._read(slot)
-            if body is not None and not loaded(body) and slot.way != "iso-config":
+            if body is not None and not loaded(body):
                 continue
             empty = False
             for limit in (STALE_S, STALE_S if stale_is_fine else EJECT_S):
@@ -149,15 +151,22 @@ class RedfishMedia:
     def _load(
         self, slot: Slot, source: MediaSource, request: InsertRequest, evidence: list[str]
     ) -> tuple[int, str | None]:
-        """Requests sent, and None where the drive took one or gave no answer; else why it did not."""
-        tries, ejected = 0, False
+        """Requests sent, and None where the drive took one; else why it did not.
+
+        One that got no answer is settled by what the drive reads. Where it reads empty, that one was not
+        carried out, and it is sent once more.
+        """
+        tries, ejected, silent = 0, False, False
         while True:
             tries += 1
             reply = self._mount(slot, source, evidence) if slot.way == "iso-config" else None
             if slot.way != "iso-config":
                 reply = self._send(slot, slot.insert, request.body, evidence)
             if reply is None:
-                return tries, None
+                if silent or self._appears(slot, source.url, Deadline.after(SETTLE_S, "the image to show")):
+                    return tries, None
+                silent = True
+                continue
             if reply.good:
                 end = follow(self._session, reply, Deadline.after(INSERT_S, "the insert to end"))
                 return tries, None if end.how != "failed" else end.told
@@ -173,6 +182,15 @@ class RedfishMedia:
                 self._await_empty(slot, Deadline.after(STALE_S, "the drive reads empty"))
             elif reply.status not in _MALFORMED or slot.way == "iso-config" or not request.refused(words):
                 return tries, reply.why
+
+    def _appears(self, slot: Slot, url: str, deadline: Deadline) -> bool:
+        while not deadline.passed:
+            body = self._read(slot)
+            if body is not None and _holds(body, url) is not None:
+                return True
+            # The BMC fetches in its own time and tells nobody.
+            time.sleep(_LOOK_EVERY_S)
+        return False
 
     def _mount(self, slot: Slot, source: MediaSource, evidence: list[str]) -> Reply | None:
         """Supermicro's way: write where the image is, then mount it (Q18)."""
@@ -214,10 +232,12 @@ class RedfishMedia:
     def _read(self, slot: Slot) -> Json | None:
         """The drive as it reads now; None where it cannot be read, which says nothing of what it holds."""
         try:
-            reply = self._session.get(slot.path)
+            reply = self._session.get(slot.drives or slot.path)
+            if not reply.good:
+                return None
+            return shown(self._tree, slot) if slot.drives else reply.body
         except BmcUnreachable:
             return None
-        return reply.body if reply.good else None
 
     def _await_empty(self, slot: Slot, deadline: Deadline) -> bool:
         while (body := self._read(slot)) is None or loaded(body):
@@ -231,7 +251,7 @@ class RedfishMedia:
         deadline = Deadline.after(INSERT_S, "the image reads as inserted")
         while True:
             body = self._read(slot)
-            if body is not None and (outcome := _holds(slot, body, url)) is not None:
+            if body is not None and (outcome := _holds(body, url)) is not None:
                 image = text(body, "Image", "ImageName", "Path")
                 evidence.append(f"{slot.path} reads Inserted {body.get('Inserted')}, Image {image}")
                 return outcome
@@ -247,13 +267,9 @@ class RedfishMedia:
             time.sleep(_LOOK_EVERY_S)
 
 
-def _holds(slot: Slot, body: Json, url: str) -> Outcome | None:
+def _holds(body: Json, url: str) -> Outcome | None:
     """Whether the drive reads as holding `url`; without the whole URL it cannot be told from its like."""
     wanted, image = unquote(url), unquote(text(body, "Image"))
-    if slot.way == "iso-config" and not isinstance(body.get("Inserted"), bool):
-        where = iso_config_of(url, None, None)
-        there = {name: body.get(name) for name in where} == where
-        return Outcome.UNVERIFIABLE if there else None
     if not loaded(body):
         return None
     if image == wanted:

@@ -90,14 +90,15 @@ def boot_next_body(vendor: str, on: bool) -> Json:
 
 def iso_configs(tree: RedfishTree, manager: Json) -> Iterator[Json]:
     """Supermicro's own virtual CD, where the manager has it (Q18)."""
-    oem = as_dict(as_dict(manager.get("Oem")).get("Supermicro"))
-    starts = [link(manager, "VirtualMedia"), link(oem, "VirtualMedia"), link(oem, "VirtualMediaConfig")]
-    for path in dict.fromkeys(path for path in starts if path):
+    drives = tree.look(link(manager, "VirtualMedia"))
+    paths = [link(drives, "CfgCD"), *links(drives.get("Members"))]
+    for body in (manager, drives):
+        oem = as_dict(as_dict(body.get("Oem")).get("Supermicro"))
+        paths += [link(oem, "VirtualMediaConfig"), link(oem, "VirtualMedia")]
+    for path in dict.fromkeys(path for path in paths if path):
         body = tree.look(path)
-        below = [*links(body.get("Members")), *filter(None, [link(body, "CfgCD")])]
-        for candidate in (body, *(tree.look(member) for member in below)):
-            if action(candidate, MOUNT):
-                yield candidate
+        if action(body, MOUNT):
+            yield body
 
 
 def iso_config_of(url: str, user: str | None, password: str | None) -> Json:

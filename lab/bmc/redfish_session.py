@@ -106,6 +106,9 @@ class RedfishSession:
                 try:
                     reply = self._authorised("GET", path)
                 except NoAnswer as silence:
+                    # Long-lived connections choke some BMCs (Q33): from now on each request has its own.
+                    if self._open is not None:
+                        self._open.client.close_each()
                     if attempt == READ_TRIES:
                         raise self._target.unreachable(
                             f"GET {path}, {attempt} times", str(silence)
@@ -313,8 +316,8 @@ class RedfishSession:
         self._seen.append(redact(line))
 
     def _fresh_connection(self) -> None:
-        """A write goes out on a connection that the BMC has not had time to drop, or it is open for ever."""
-        if self._open is not None and time.monotonic() - self._answered_at > ALIVE_S:
+        """A write goes out on a connection of its own: on an old one, whether it arrived may stay open."""
+        if self._open is not None:
             self._open.client.hang_up()
 
     def _wants_tag(self, method: str) -> bool:

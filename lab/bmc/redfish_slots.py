@@ -23,6 +23,7 @@ class Slot:
         insert: where to POST to load it, and `eject` to empty it.
         place: whose collection lists it.
         body: as it was read when it was found.
+        drives: the collection in which Supermicro shows the drive while it holds an image.
     """
 
     path: str
@@ -32,6 +33,7 @@ class Slot:
     way: Literal["action", "patch", "iso-config"] = "action"
     place: Literal["system", "manager"] = "manager"
     body: Json = field(default_factory=dict, compare=False)
+    drives: str | None = None
 
     @property
     def id(self) -> str:
@@ -63,15 +65,21 @@ def look(tree: RedfishTree) -> Iterator[Slot]:
     places: list[tuple[Literal["system", "manager"], Json]] = [("system", system)]
     places += [("manager", manager) for manager in tree.managers(system)]
     for place, owner in places:
-        standard = False
-        for body in tree.members(link(owner, "VirtualMedia")):
+        drives = link(owner, "VirtualMedia")
+        own = [_iso_config(body, drives) for body in iso_configs(tree, owner)] if place == "manager" else []
+        yield from own
+        for body in tree.members(drives):
             slot = _slot(body, place)
-            if slot is not None and slot.path not in seen:
+            # Beside Supermicro's own, a drive without actions only shows what that one holds.
+            if slot is not None and slot.path not in seen and not (own and slot.insert is None):
                 seen.add(slot.path)
-                standard = True
                 yield slot
-        if place == "manager" and not standard:
-            yield from (_iso_config(body) for body in iso_configs(tree, owner))
+
+
+def shown(tree: RedfishTree, slot: Slot) -> Json:
+    """What a drive of Supermicro's own kind holds, by the drive that appears with it."""
+    drives = (body for body in tree.members(slot.drives) if _slot(body, slot.place) is not None)
+    return next((body for body in drives if loaded(body)), {"Inserted": False, "Image": None})
 
 
 def loaded(body: Json) -> bool:
@@ -97,6 +105,6 @@ def _slot(body: Json, place: Literal["system", "manager"]) -> Slot | None:
     return Slot(path, insert, eject, text(body, "@odata.etag") or None, way, place, body)
 
 
-def _iso_config(body: Json) -> Slot:
+def _iso_config(body: Json, drives: str | None) -> Slot:
     mount, unmount = (text(action(body, name), "target") or None for name in (MOUNT, UNMOUNT))
-    return Slot(text(body, "@odata.id"), mount, unmount, None, "iso-config", "manager", body)
+    return Slot(text(body, "@odata.id"), mount, unmount, None, "iso-config", "manager", body, drives)

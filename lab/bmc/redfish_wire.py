@@ -102,12 +102,16 @@ class WireClient(redfish.rest.v1.HttpClient):  # type: ignore[misc]  # redfish i
         self._session.trust_env = False
         self._session.headers["Accept-Encoding"] = SKIP_HEADER if any_encoding else "identity"
         if close_each:
-            self._session.headers["Connection"] = "close"
+            self.close_each()
 
     def _rest_request(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # as in redfish
         kwargs["allow_redirects"] = False
         kwargs["max_retry"] = 0
         return super()._rest_request(*args, **kwargs)
+
+    def close_each(self) -> None:
+        """From now on, a new connection for each request."""
+        self._session.headers["Connection"] = "close"
 
     def hang_up(self) -> None:
         """Close every connection; the next request opens one."""
