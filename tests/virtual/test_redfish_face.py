@@ -333,6 +333,61 @@ def test_event_log_is_the_one_that_ipmi_shows(client: Untyped, tiny: TinyRack, i
     assert "R1-" not in ipmitool("r1", "sel", "elist").stdout
 
 
+def test_firmware_settings_take_effect_with_a_reset(client: Untyped, tiny: TinyRack) -> None:
+    tiny.put_on_disk("r1", boot_sector("disk greets"))
+    settings = f"{SYSTEM}/Bios/Settings"
+    start = len(tiny.serial("r1"))
+    _reset(client, "On")
+    tiny.wait_for_serial("r1", "disk greets", since=start)
+    assert b"SeaBIOS" not in tiny.serial("r1")[start:]
+    wanted = {"SerialRedirection": "Enabled", "ProcVirtualization": "Disabled", "AssetTag": "a, b"}
+    assert client.patch(settings, body={"Attributes": wanted}).status == 200
+    start = len(tiny.serial("r1"))
+    assert client.get(f"{SYSTEM}/Bios").dict["Attributes"]["SerialRedirection"] == "Disabled"
+    _reset(client, "ForceRestart")
+    at = tiny.wait_for_serial("r1", "SeaBIOS", since=start)
+    tiny.wait_for_serial("r1", "disk greets", since=at)
+    assert client.get(f"{SYSTEM}/Bios").dict["Attributes"]["SerialRedirection"] == "Enabled"
+    command = Path(f"/proc/{tiny.status('r1').qemu_pid}/cmdline").read_bytes().decode()
+    assert "-svm,-vmx" in command
+    assert "asset=a,, b" in command
+    assert client.post(f"{SYSTEM}/Bios/Actions/Bios.ResetBios", body={}).status == 204
+    _reset(client, "ForceOff")
+    _reset(client, "On")
+    assert client.get(settings).dict["Attributes"] == {}
+
+
+def test_new_and_old_sensor_resources_agree_with_ipmi(client: Untyped, ipmitool: Ipmitool) -> None:
+    chassis = "/redfish/v1/Chassis/1"
+    found = {}
+    for member in client.get(f"{chassis}/Sensors").dict["Members"]:
+        sensor = client.get(member["@odata.id"]).dict
+        found[sensor["Name"]] = sensor
+    thermal = client.get(f"{chassis}/Thermal").dict
+    cpu = next(entry for entry in thermal["Temperatures"] if entry["Name"] == "CPU Temp")
+    assert cpu["ReadingCelsius"] == found["CPU Temp"]["Reading"]
+    assert cpu["UpperThresholdCritical"] == found["CPU Temp"]["Thresholds"]["UpperCritical"]["Reading"]
+    listing = ipmitool("r1", "sensor", "get", "CPU Temp").stdout
+    limits = dict(line.split(":", 1) for line in listing.splitlines() if ":" in line)
+    limits = {name.strip().lower(): value.strip() for name, value in limits.items()}
+    assert float(limits["upper critical"]) == cpu["UpperThresholdCritical"], listing
+    assert float(limits["upper non-critical"]) == cpu["UpperThresholdNonCritical"]
+    fan = client.get(f"{chassis}/ThermalSubsystem/Fans/FAN1").dict
+    assert fan["SpeedPercent"]["SpeedRPM"] == found["FAN1"]["Reading"]
+
+
+def test_judges_read_what_was_done(client: Untyped, tiny: TinyRack, ipmitool: Ipmitool) -> None:
+    before = tiny.status("r1").counts
+    _reset(client, "On")
+    _reset(client, "ForceRestart")
+    ipmitool("r1", "power", "reset")
+    after = tiny.status("r1").counts
+    assert after["redfish"]["resets"] - before["redfish"]["resets"] == 2
+    assert after["server"]["reset"] - before["server"].get("reset", 0) == 2
+    assert after["redfish"]["sessions"]["open"] >= 1
+    assert after["redfish"]["recent"][-1]["what"] == "ComputerSystem.Reset ForceRestart"
+
+
 def test_screen_can_be_seen(client: Untyped, tiny: TinyRack, tmp_path: Path) -> None:
     _reset(client, "On")
     control.request(tiny.rack, {"do": "screendump", "server": "r1", "file": str(tmp_path / "screen.png")})
