@@ -56,6 +56,16 @@ class DiskSeen:
 
 
 @dataclass(frozen=True)
+class PowerSupply:
+    """A power supply; `watts` is what it can give."""
+
+    name: str
+    model: str = ""
+    serial: str = ""
+    watts: float | None = None
+
+
+@dataclass(frozen=True)
 class Inventory:
     """The whole bill. `firmware` maps the name of a component to its version."""
 
@@ -67,6 +77,7 @@ class Inventory:
     memory: tuple[MemoryModule, ...] = ()
     ports: tuple[Port, ...] = ()
     disks: tuple[DiskSeen, ...] = ()
+    supplies: tuple[PowerSupply, ...] = ()
     firmware: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -31,7 +31,7 @@ from lab.bmc.target import Account, Target
 from lab.deadline import Deadline
 from lab.errors import LabFault
 
-__all__ = ["STUMBLES", "CompletionCode", "IpmiSession", "NoAnswer", "failure_kind", "pyghmi_lock"]
+__all__ = ["STUMBLES", "CompletionCode", "IpmiSession", "NoAnswer", "TooSlow", "failure_kind", "pyghmi_lock"]
 
 LOGIN_S = 8.0
 """Seconds to log in."""
@@ -65,6 +65,16 @@ class CompletionCode(Exception):
         known = constants.ipmi_completion_codes.get(code, "command-specific code")
         super().__init__(f"completion code 0x{code:02x} ({known}) to request 0x{netfn:02x}/0x{command:02x}")
         self.code = code
+
+
+class TooSlow(Exception):
+    """A read of many answers was not done within its time limit."""
+
+    @classmethod
+    def after(cls, deadline: Deadline) -> None:
+        """Raise where the deadline has passed: half a list must not look like a whole one."""
+        if deadline.passed:
+            raise cls(f"not within the time limit: {deadline.why}")
 
 
 class NoAnswer(Exception):

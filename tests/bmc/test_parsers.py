@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyghmi.ipmi import events
 
-from lab.bmc import ipmi_decode, redfish_boot, redfish_inventory, redfish_logs, redfish_media, redfish_sensors
+from lab.bmc import redfish_boot, redfish_inventory, redfish_logs, redfish_media, redfish_sensors
 from lab.bmc.api import BootDevice
 from lab.bmc.redfish_json import Json
 from lab.bmc.redfish_reply import Reply
@@ -122,42 +119,3 @@ def test_why_of_any_error(status: int, body: object, text: str) -> None:
     reply = Reply(status, body if isinstance(body, dict) else {}, {}, text)
     assert reply.why.startswith(f"HTTP {status}")
     assert len(reply.why) < 2000
-
-
-@given(st.binary(max_size=400))
-def test_fru_of_any_bytes(raw: bytes) -> None:
-    fields = ipmi_decode.decode_fru(raw)
-    assert all(isinstance(value, str) and value for value in fields.values())
-
-
-@given(st.integers(0, 2**32 - 1), st.binary(max_size=20))
-def test_sel_record_of_any_bytes(now: int, record: bytes) -> None:
-    decoder: Any = SimpleNamespace(
-        get_event_constants=lambda: __import__("pyghmi.constants").constants,
-        _oem=SimpleNamespace(process_event=lambda *_: None),
-    )
-    handler = events.EventHandler(SimpleNamespace(sensors={}), decoder)
-    entry = ipmi_decode.decode_event(handler, record, now)
-    assert entry.message
-    assert entry.severity in ("ok", "warning", "critical", "unknown")
-
-
-def test_stray_bytes_after_a_sensor_record_are_cut_off() -> None:
-    record = bytes((0x01, 0x00, 0x51, 0x11, 4)) + b"abcd"
-    session: Any = SimpleNamespace(ask=lambda *_, **__: b"\x02\x00" + record + b"\xe1\x00\xff")
-    answer = ipmi_decode.Decoder(session, 1.0).raw_command(0x0A, 0x23, [0, 0, 0, 0, 0, 0xFF])
-    assert bytes(answer["data"]) == b"\x02\x00" + record
-
-
-@given(st.integers(0, 2**32 - 1))
-def test_ipmi_timestamps(seconds: int) -> None:
-    at = ipmi_decode.timestamp(seconds)
-    assert at is None or at == datetime.fromtimestamp(seconds, UTC)
-    assert (at is None) == (seconds < 0x20000000 or seconds == 0xFFFFFFFF)
-
-
-def test_entries_of_a_clock_that_was_never_set_are_placed_by_their_age() -> None:
-    at = ipmi_decode._since_start(100, 160)
-    assert at is not None
-    assert abs(datetime.now(UTC) - at - timedelta(seconds=60)) < timedelta(seconds=1)
-    assert ipmi_decode._since_start(200, 160) is None
