@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from lab.bmc import redfish_session
+from lab.bmc import redfish_connection
 from lab.bmc.api import BootDevice, MediaSource, Outcome, PowerAction
 from lab.bmc.target import Unsupported
 from lab.errors import BmcCredentials, BmcRefused, BmcUnreachable, LabError, LabFault
@@ -58,7 +58,7 @@ def test_reset_is_verified_where_the_bmc_tells_when_it_was(service: Service) -> 
 def test_a_reset_without_an_answer_is_sent_exactly_once(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redfish_session, "WRITE_S", 0.3)
+    monkeypatch.setattr(redfish_connection, "WRITE_S", 0.3)
     service.resources[SYSTEM]["PowerState"] = "On"
     service.script = lambda request: Answer(204, delay=1.0) if request.path == RESET else None
     answer = service.bmc().set_power(PowerAction.RESET, deadline_s=5)
@@ -71,7 +71,7 @@ def test_a_reset_without_an_answer_is_sent_exactly_once(
 def test_a_power_on_without_an_answer_is_settled_by_the_state(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redfish_session, "WRITE_S", 0.3)
+    monkeypatch.setattr(redfish_connection, "WRITE_S", 0.3)
 
     def late(request: Request) -> Answer | None:
         if request.path != RESET:
@@ -250,8 +250,8 @@ def test_nobody_there_is_known_at_once(service: Service) -> None:
 def test_a_bmc_that_accepts_and_stays_silent_is_unreachable_in_time(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert redfish_session.CONNECT_LIMIT_S <= 10
-    monkeypatch.setattr(redfish_session, "CONNECT_LIMIT_S", 0.5)
+    assert redfish_connection.CONNECT_LIMIT_S <= 10
+    monkeypatch.setattr(redfish_connection, "CONNECT_LIMIT_S", 0.5)
     service.script = lambda request: Answer(200, delay=1.5)
     began = time.monotonic()
     with pytest.raises(BmcUnreachable):
@@ -260,7 +260,7 @@ def test_a_bmc_that_accepts_and_stays_silent_is_unreachable_in_time(
 
 
 def test_a_body_that_trickles_ends_with_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redfish_session, "CONNECT_LIMIT_S", 0.6)
+    monkeypatch.setattr(redfish_connection, "CONNECT_LIMIT_S", 0.6)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(5)
         service = Service(url=f"http://127.0.0.1:{listener.getsockname()[1]}")
