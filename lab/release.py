@@ -17,10 +17,12 @@ from lab.strict_yaml import load_model
 class DebianImage(Strict):
     """Media that the lab builds itself from Debian packages.
 
-    `packages` are named groups, so that a footprint can say what each group costs; `kernel_arguments`
-    and `hypervisor_arguments` go on the installed system's boot lines.
+    `installed` packages make a Debian system; of `unpacked` ones only what `firmware/tiny` lists is taken,
+    and runs from memory. `packages` are named groups, so that a footprint can say what each group costs;
+    `kernel_arguments` and `hypervisor_arguments` go on the installed system's boot lines.
     """
 
+    made: Literal["installed", "unpacked"] = "installed"
     suite: str
     packages: dict[str, tuple[str, ...]]
     root_size: Size = 6 * 2**30
@@ -53,10 +55,15 @@ class Limits(Strict):
 
 
 class Release(Strict):
-    """One release file; its name is the file's stem."""
+    """One release file; its name is the file's stem.
+
+    `kind: lab` marks what the lab installs for its own sake, such as the baseline without a hypervisor: it is
+    never chosen unless named, and its figures stand in no comparison.
+    """
 
     title: str
-    family: Literal["xen", "kvm"]
+    family: Literal["xen", "kvm", "linux"]
+    kind: Literal["hypervisor", "lab"] = "hypervisor"
     version: str
     image: DebianImage
     firmware: Annotated[tuple[Literal["uefi", "bios"], ...], Field(min_length=1)] = ("uefi", "bios")
@@ -104,6 +111,11 @@ def releases_folder() -> Path:
 def release_names() -> list[str]:
     """Every release there is a file for, sorted."""
     return sorted(file.stem for file in releases_folder().glob("*.yaml"))
+
+
+def hypervisor_names() -> list[str]:
+    """The releases that a run means when it names none: hypervisors, sorted."""
+    return [name for name in release_names() if load_release(name).kind == "hypervisor"]
 
 
 def load_release(name: str) -> Release:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lab.errors import ConfigError, MissingMedia, NoErasableDisk
 from lab.rack.load import find_server
 from lab.rack.model import Disk, Rack, Server
-from lab.release import Release, load_release, release_names
+from lab.release import Release, hypervisor_names, load_release
 
 RESETS_PER_INSTALL = 2  # one power-on for the deploy RAM OS, one for the installed disk
 
@@ -65,9 +65,9 @@ def missing_media(release: Release) -> str | None:
 def select(rack: Rack, hypervisors: Sequence[str], servers: Sequence[str], *, pair: bool) -> list[Target]:
     """The targets of a run, in the order they are worked off on each server.
 
-    On a virtual rack, no hypervisor named means every release whose media is there (the others are kept,
-    marked to be skipped) and no server named means all. On real servers both must be named
-    (`--server all` is a name), because a run erases disks.
+    On a virtual rack, no hypervisor named means every one whose media is there (the others are kept, marked
+    to be skipped; a release of `kind: lab` must be named) and no server named means all. On real servers
+    both must be named (`--server all` is a name), because a run erases disks.
 
     Raises:
         ConfigError: a real rack and nothing named, or too few fitting servers to pair.
@@ -81,7 +81,7 @@ def select(rack: Rack, hypervisors: Sequence[str], servers: Sequence[str], *, pa
             next_step="name releases with --hypervisor and servers with --server (or --server all); "
             "--plan shows what would happen",
         )
-    chosen = [load_release(name) for name in dict.fromkeys(hypervisors or release_names())]
+    chosen = [load_release(name) for name in dict.fromkeys(hypervisors or hypervisor_names())]
     if hypervisors:
         for release in chosen:
             if missing := missing_media(release):

@@ -10,7 +10,7 @@ from lab.errors import UnknownName
 if TYPE_CHECKING:
     from lab.hypervisors.contract import Family
 
-FAMILIES = ("kvm", "xen")
+FAMILIES = ("kvm", "linux", "xen")
 """Names of the families; each is a module of this package with a `FAMILY`."""
 
 

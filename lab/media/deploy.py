@@ -10,7 +10,7 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,7 +117,7 @@ def build_deploy(progress: Progress = silent) -> DeployFiles:
 def _build(folder: Path, tree: Path) -> None:
     kernel = kernel_version(tree)
     shutil.copy(tree / "boot" / f"vmlinuz-{kernel}", folder / "kernel")
-    write_initrd(folder / "initrd", tree, kernel)
+    write_initrd(folder / "initrd", tree, kernel, recipe_folder(), sorted(recipe_folder().glob(_SHELL_PARTS)))
     _boot_files(folder, tree)
     facts = {"kernel": kernel, "digest": image_tools.blake2b(folder / "initrd")}
     (folder / "deploy.json").write_text(json.dumps(facts, indent=1))
@@ -133,9 +133,27 @@ def kernel_version(tree: Path) -> str:
     return found[0]
 
 
-def write_initrd(initrd: Path, tree: Path, kernel: str) -> None:
-    """The zstd-compressed initramfs: busybox, the listed programs and modules, and the shell parts."""
-    recipe = recipe_folder()
+def write_initrd(
+    initrd: Path,
+    tree: Path,
+    kernel: str,
+    recipe: Path,
+    parts: Iterable[Path],
+    fill: Callable[[Cpio], None] | None = None,
+) -> None:
+    """A zstd-compressed initramfs: busybox, `recipe`'s programs, modules and `init`, and shell parts.
+
+    Args:
+        initrd: the file to write.
+        tree: the unpacked packages.
+        kernel: the version of the kernel among them.
+        recipe: a folder with `programs.txt`, `modules.txt` and `init`.
+        parts: what goes to `/lib/lab`.
+        fill: adds whatever else belongs in it.
+
+    Raises:
+        MissingMedia: zstd failed, or a list names what is not there.
+    """
     with initrd.open("wb") as output, _zstd(output) as packer:
         if packer.stdin is None:
             raise RuntimeError("a pipe that was asked for is not there")
@@ -146,8 +164,10 @@ def write_initrd(initrd: Path, tree: Path, kernel: str) -> None:
         _add_programs(cpio, tree, recipe_lines(recipe / "programs.txt"))
         _add_modules(cpio, tree, kernel, recipe_lines(recipe / "modules.txt"))
         cpio.copy(recipe / "init", "init")
-        for part in sorted(recipe.glob(_SHELL_PARTS)):
+        for part in parts:
             cpio.file(f"lib/lab/{part.name}", part.read_bytes(), 0o755)
+        if fill is not None:
+            fill(cpio)
         cpio.close()
         packer.stdin.close()
         if packer.wait() != 0:

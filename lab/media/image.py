@@ -1,7 +1,7 @@
 """Build the disk image of a release from Debian packages: unprivileged, cached by what went in.
 
-`image_root` makes the root file system, `firmware/image/` says how the system is set up, and
-`disk_layout` puts a partition table and GRUB for both firmwares around it.
+`image_root` makes the root file system of an installed system (`firmware/image/` says how it is set up),
+`tiny` that of an unpacked one; `disk_layout` puts a partition table and GRUB for both firmwares around it.
 Source: facts, xen-kvm-debian.md §2-§4, §7.
 """
 
@@ -12,8 +12,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.errors import ChecksumMismatch, MissingMedia
-from lab.media import debian, disk_layout, image_root, image_tools
+from lab.errors import ChecksumMismatch
+from lab.media import debian, deploy, disk_layout, image_cpio, image_root, image_tools, tiny
 from lab.media.debian import Archive
 from lab.media.image_root import recipe_folder
 from lab.media.image_tools import Heartbeat, run
@@ -59,12 +59,15 @@ class Image:
 
 def image_key(release: Release, resolved: tuple[debian.Package, ...]) -> str:
     """The cache key: release data, recipe, builder code, and every package version that apt resolves."""
-    code = [Path(str(module.__file__)) for module in (debian, disk_layout, image_root, image_tools)] + [
-        Path(__file__)
-    ]
+    modules = [debian, disk_layout, image_root, image_tools]
+    recipes = [recipe_folder()]
+    if release.image.made == "unpacked":
+        modules += [deploy, image_cpio, tiny]
+        recipes += [tiny.recipe_folder(), deploy.recipe_folder()]
+    files = [file for recipe in recipes for file in image_tools.files_under(recipe)]
     return image_tools.content_key(
         [release.image.model_dump_json(), release.title, release.family, debian.ARCHITECTURE, *resolved],
-        [*image_tools.files_under(recipe_folder()), *code],
+        [*files, *(Path(str(module.__file__)) for module in modules), Path(__file__)],
     )
 
 
@@ -77,7 +80,8 @@ def build_image(release: Release, progress: Progress = silent) -> Image:
     archive = Archive(release.image.suite)
     archive.refresh(progress)
     packages = release_packages(release)
-    key = image_key(release, archive.resolve((*image_root.ALWAYS, *packages)))
+    always = image_root.ALWAYS if release.image.made == "installed" else ()
+    key = image_key(release, archive.resolve((*always, *packages)))
 
     def build(folder: Path) -> None:
         _build(folder, release, archive, packages, progress)
@@ -109,13 +113,11 @@ def _build(
     ):
         work = Path(name)
         work.chmod(0o1777)
-        image_root.root_file_system(
+        made = tiny if release.image.made == "unpacked" else image_root
+        boot = made.root_file_system(
             work, root, folder / "packages.tsv", release, archive, packages, heartbeat
         )
         heartbeat.step("writing the disk image")
-        boot = work / "boot"
-        boot.mkdir()
-        _dump(root, boot)
         esp = work / "esp.img"
         disk_layout.fat_image(
             esp,
@@ -144,20 +146,3 @@ def _build(
             "raw_size": layout.disk_bytes,
         }
     (folder / "image.json").write_text(json.dumps(facts, indent=1))
-
-
-def _dump(root: Path, folder: Path) -> None:
-    """Copy the boot files out of a file system image, without mounting it."""
-    for name in (
-        "/usr/lib/shim/shimx64.efi.signed",
-        "/usr/lib/shim/mmx64.efi.signed",
-        "/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
-        "/boot/grub/i386-pc/boot.img",
-        "/boot/grub/i386-pc/core.img",
-    ):
-        target = folder / Path(name).name
-        run(["debugfs", "-R", f"dump {name} {target}", str(root)])
-        if not target.is_file() or not target.stat().st_size:
-            raise MissingMedia(
-                f"the image has no {name}", next_step="add its package to the release's group 'boot'"
-            )

@@ -22,7 +22,7 @@ from lab import paths
 from lab.errors import MissingMedia
 from lab.media import debian, disk_layout, image_tools
 from lab.media.debian import Archive
-from lab.media.image_tools import Heartbeat, link_or_copy, missing_tool, tool_environment
+from lab.media.image_tools import Heartbeat, link_or_copy, missing_tool, run, tool_environment
 from lab.release import Release
 
 SLACK_MIB = 64
@@ -82,11 +82,14 @@ def root_file_system(
     archive: Archive,
     packages: tuple[str, ...],
     heartbeat: Heartbeat,
-) -> None:
+) -> Path:
     """Install the release's packages, write their tree to `root` as ext4 and the list of them to `listing`.
 
     Args:
         work: a scratch folder that a user namespace's root may enter and write to.
+
+    Returns:
+        A folder with the boot files of both firmwares: shim, signed GRUB, boot.img and core.img.
 
     Raises:
         MissingMedia: mmdebstrap, tar or mke2fs failed.
@@ -129,6 +132,27 @@ def root_file_system(
     with root.open("wb") as output:
         _pipe(install, pack, output, tool_environment(env), heartbeat)
     shutil.copyfile(work / "packages.tsv", listing)
+    boot = work / "boot"
+    boot.mkdir()
+    _dump(root, boot)
+    return boot
+
+
+def _dump(root: Path, folder: Path) -> None:
+    """Copy the boot files out of a file system image, without mounting it."""
+    for name in (
+        "/usr/lib/shim/shimx64.efi.signed",
+        "/usr/lib/shim/mmx64.efi.signed",
+        "/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
+        "/boot/grub/i386-pc/boot.img",
+        "/boot/grub/i386-pc/core.img",
+    ):
+        target = folder / Path(name).name
+        run(["debugfs", "-R", f"dump {name} {target}", str(root)])
+        if not target.is_file() or not target.stat().st_size:
+            raise MissingMedia(
+                f"the image has no {name}", next_step="add its package to the release's group 'boot'"
+            )
 
 
 def _pipe(

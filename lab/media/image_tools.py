@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import IO
 
 from filelock import FileLock
 
@@ -47,15 +48,22 @@ def run(
     stdin: bytes | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    output: IO[bytes] | None = None,
 ) -> str:
-    """Run one tool to its end; its standard output.
+    """Run one tool to its end; its standard output, unless that goes to `output`.
 
     Raises:
         MissingMedia: the tool is not installed, or it failed; the message ends with what it said.
     """
     try:
         done = subprocess.run(
-            command, input=stdin, capture_output=True, env=tool_environment(env), cwd=cwd, check=False
+            command,
+            input=stdin,
+            stdout=output or subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=tool_environment(env),
+            cwd=cwd,
+            check=False,
         )
     except FileNotFoundError as error:
         raise missing_tool(command[0]) from error
@@ -67,7 +75,7 @@ def run(
             tried=" ".join(command),
             next_step="mend what the tool complains about, then run again",
         )
-    return done.stdout.decode(errors="replace")
+    return (done.stdout or b"").decode(errors="replace")
 
 
 def missing_tool(tool: str) -> MissingMedia:

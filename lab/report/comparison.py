@@ -71,7 +71,11 @@ def comparison_page(
         ConfigError: a file in `firmware/published/` is wrong.
     """
     footprints = figures.footprints(measured)
-    boots = charts.boot_gantts(timeline)
+    boots = charts.boot_gantts(
+        timeline.model_copy(
+            update={"spans": tuple(span for span in timeline.spans if figures.compared(span.release or ""))}
+        )
+    )
     chart = charts.bar_chart(footprints.rows, figures.BESIDE_IT)
     seen = {block.kind for shown in boots for lane in shown.lanes for block in lane.blocks}
     used = {metric for bar in (chart.bars if chart else ()) for metric, _, _ in bar.beside}

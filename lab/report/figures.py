@@ -129,7 +129,7 @@ def area(measured: MeasurementsFile, name: Area) -> Table:
     Known metrics come first, in their order; every other one follows, so that a new measurement needs no
     change here: times in the order they were reached, anything else by name.
     """
-    entries = [entry for entry in measured.measurements if entry.area == name]
+    entries = [entry for entry in measured.measurements if entry.area == name and compared(entry.release)]
     reached: dict[str, float] = {}
     for entry in entries:
         reached[entry.metric] = min(
@@ -156,6 +156,15 @@ def origins(measured: MeasurementsFile) -> Sequence[str]:
     """The origins that occur in this run, hardware first."""
     found: Iterable[str] = {entry.origin for entry in measured.measurements}
     return [origin for origin in ("hardware", "emulated", "stand-in") if origin in found]
+
+
+@cache
+def compared(name: str) -> bool:
+    """Whether figures of a release may stand beside others: not those of what the lab installs for itself."""
+    try:
+        return load_release(name).kind == "hypervisor"
+    except LabError:
+        return True
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import tarfile
 import threading
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab.errors import MissingMedia
-from lab.media import debian, deploy, image, image_root, image_tools, iso
+from lab.media import debian, deploy, disk_layout, image, image_root, image_tools, iso, tiny
 from lab.media.debian import Package
 from lab.media.image_cpio import Cpio
 from lab.progress import silent
@@ -196,6 +197,17 @@ def test_boot_menu_carries_the_releases_arguments(name: str) -> None:
     assert " ".join(release.image.kernel_arguments) in config
     assert ("multiboot2 /boot/" in config) is (release.family == "xen")
     assert " ".join(release.image.hypervisor_arguments) in config
+
+
+def test_a_system_that_runs_from_memory_names_its_partition_and_can_start() -> None:
+    release = load_release("tiny-linux")
+    config = tiny.grub_config(release, "6.1.0-1-amd64").decode()
+    assert f"root=PARTUUID={disk_layout.ROOT_PARTUUID} {' '.join(release.image.kernel_arguments)}" in config
+    assert "echo 'Loading Linux 6.1.0-1-amd64 ...'" in config
+    for name in ("init", "start.sh"):  # the kernel, and init, start these two as programs
+        assert os.access(tiny.recipe_folder() / name, os.X_OK)
+    key = image.image_key(release, ())
+    assert key != image.image_key(release.model_copy(update={"title": "another"}), ())
 
 
 def test_modules_bring_what_they_need() -> None:

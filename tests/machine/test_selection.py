@@ -9,7 +9,7 @@ import pytest
 from lab.errors import ConfigError, MissingMedia, NoErasableDisk, UnknownName
 from lab.rack.load import load_rack
 from lab.rack.model import Rack
-from lab.release import Release, load_release, release_names
+from lab.release import Release, hypervisor_names, load_release
 from lab.selection import plan_text, select
 
 XEN, KVM = "xen-4.17-debian12", "kvm-debian12"
@@ -30,7 +30,7 @@ def ids(rack: Rack, hypervisors: list[str], servers: list[str], pair: bool = Fal
 
 
 def test_virtual_rack_runs_every_release_on_every_server(virtual: Rack) -> None:
-    expected = [f"{server.name}-{release}" for server in virtual.servers for release in release_names()]
+    expected = [f"{server.name}-{release}" for server in virtual.servers for release in hypervisor_names()]
     assert ids(virtual, [], []) == expected
 
 

@@ -188,3 +188,15 @@ def test_nothing_measured_prints_no_table(sample: RunFolder) -> None:
         part.unlink()
     sample.measurements.unlink()
     assert footprint_table(sample.path) == ""
+
+
+def test_what_the_lab_installs_for_itself_is_compared_with_nothing() -> None:
+    measured = MeasurementsFile(
+        run="r",
+        measurements=(
+            measurement("s", "tiny-linux", "installed-disk", 1),
+            *[measurement("s", XEN, "installed-disk", 2)],
+        ),
+    )
+    (row,) = figures.area(measured, "footprint").rows
+    assert row.product == figures.release_title(XEN)
