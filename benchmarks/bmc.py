@@ -1,9 +1,9 @@
 """Power of a hundred BMCs at once, beside FreeIPMI's ipmipower and ipmitool, in one run.
 
-The BMCs are ipmi_sim processes on 127.0.1.1 to 127.0.1.100 (port 623, so run it as root, or give `--port`, which
-ipmipower cannot follow). A cold sweep logs in everywhere; over open sessions it only asks. `--hold` keeps the
-sessions for that many seconds and counts those that had to be made anew. A hundred Redfish BMCs, ours, in one
-process of their own, are swept by the Redfish provider in parallel.
+The BMCs are ipmi_sim processes on 127.0.1.1 to 127.0.1.100, port 623, so run it as root, or give `--port`,
+which ipmipower cannot follow. A cold sweep logs in everywhere; over open sessions it only asks. `--hold` has
+the sessions kept for that many seconds and counts the lost ones. A hundred Redfish BMCs, ours, in
+one process of their own, are swept by the Redfish provider in parallel.
 """
 
 from __future__ import annotations
