@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import socket
 import subprocess
 import threading
@@ -31,7 +32,7 @@ from lab.virtual.ipmi.fru import Fru
 from lab.virtual.ipmi.in_force import InForce
 from lab.virtual.ipmi.responder import Responder
 from lab.virtual.light import LightChassis
-from tests.virtual.rackfile import free_port, server, write_rack
+from tests.virtual.rackfile import server, write_rack
 
 USER, PASSWORD = "lab", "s3cret-lab-Pw"
 SOL_USER, SOL_PASSWORD = "console", "s3cret-sol-Pw"
@@ -65,7 +66,7 @@ class Running:
     def __init__(
         self, loop: asyncio.AbstractEventLoop, entry: Server, folder: Path, faults: IpmiFaults
     ) -> None:
-        self.port = free_port(socket.SOCK_DGRAM)
+        self.port = _short_port()
         self.board = LightChassis(entry, ServerFolder(folder))
         self.wire = Wire()
         self.rack_faults = Faults("l1")
@@ -153,6 +154,19 @@ class Running:
             timeout=60,
             check=False,
         )
+
+
+def _short_port() -> int:
+    """A free UDP port of four digits: ipmiconsole 1.6.9 cuts longer ones off."""
+    for _ in range(200):
+        port = random.randint(2000, 9999)  # noqa: S311
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free port of four digits")
 
 
 @contextlib.contextmanager
