@@ -86,6 +86,7 @@ class Request:
     body: Json
     headers: dict[str, str]
     service: Service
+    raw: bytes = b""
 
 
 @dataclass
@@ -180,9 +181,10 @@ def service(context: ssl.SSLContext | None = None) -> Iterator[Service]:
             length = int(self.headers.get("Content-Length") or 0)
             text = self.rfile.read(length)
             headers = {name.lower(): value for name, value in self.headers.items()}
-            body = json.loads(text) if text else {}
+            form = headers.get("content-type", "").startswith("multipart/")
+            body = json.loads(text) if text and not form else {}
             path = self.path.rstrip("/")
-            answer = running.answer(Request(self.command, path, body, headers, running))
+            answer = running.answer(Request(self.command, path, body, headers, running, text))
             # The fault under test: a BMC that is slow to answer.
             time.sleep(answer.delay)
             page = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)

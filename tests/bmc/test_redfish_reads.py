@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lab.bmc import redfish_identity, redfish_manager, redfish_tree
+from lab.bmc import redfish_connection, redfish_identity, redfish_manager
 from lab.bmc.api import LogMark, Outcome, SessionSeen, Tpm
 from lab.bmc.bill import DiskSeen, Port
 from lab.bmc.capability import Area
@@ -432,11 +432,9 @@ def test_a_matrix_of_a_tree_that_breaks_in_one_place(service: Service) -> None:
 def test_a_bmc_that_goes_away_while_it_is_probed_is_no_matrix(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lab.bmc import redfish_session
-
     bmc = service.bmc()
     bmc.connect()
-    monkeypatch.setattr(redfish_session, "READ_S", 0.2)
+    monkeypatch.setattr(redfish_connection, "READ_S", 0.2)
     service.script = lambda request: Answer(delay=0.6) if request.path == MANAGER else None
     with pytest.raises(BmcUnreachable):
         bmc.capabilities()
@@ -452,4 +450,3 @@ def test_one_pass_reads_each_resource_once_and_ends_in_time(
     assert service.count("GET", SYSTEM) == 2
     with pytest.raises(LabFault, match="too slowly for a look"), bmc.tree.within(0.0, "a look"):
         bmc.tree.look(SYSTEM)
-    assert redfish_tree.RedfishTree is type(bmc.tree)
