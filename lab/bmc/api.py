@@ -188,6 +188,12 @@ class Bmc(Protocol):
     def boot_always(self, device: BootDevice, mode: FirmwareMode) -> Answer:
         """Name the device of every boot from now on; `NONE` clears the override."""
 
+    def did_not_boot(self, device: BootDevice) -> bool:
+        """Told that the console proved the named device did not boot, whatever the BMC says.
+
+        True where there is another way to name it, which `boot_once` takes from now on (facts/bmc.md Q16).
+        """
+
     def boot_override(self) -> BootDevice | None:
         """The override now in force; None where the BMC cannot say."""
 

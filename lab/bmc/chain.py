@@ -82,6 +82,11 @@ class BmcChain:
         """Name the device of every boot from now on."""
         return self._change(f"boot always from {device}", lambda bmc: bmc.boot_always(device, mode))
 
+    def did_not_boot(self, device: BootDevice) -> bool:
+        """Tell the provider that named the device; whether it has another way."""
+        named = self.answered.get(f"boot once from {device}")
+        return any(one.did_not_boot(device) for one in self.providers if one.name == named)
+
     def boot_override(self) -> BootDevice | None:
         """The override now in force."""
         return self._read("boot override", lambda bmc: bmc.boot_override())

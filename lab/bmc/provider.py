@@ -71,6 +71,10 @@ class Provider(ABC):
         """Name the device of every boot from now on."""
         self._cannot("a lasting boot override")
 
+    def did_not_boot(self, device: BootDevice) -> bool:
+        """Told that the named device did not boot; whether there is another way to name it."""
+        return False
+
     def boot_override(self) -> BootDevice | None:
         """The override now in force."""
         self._cannot("a boot override")

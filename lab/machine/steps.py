@@ -38,7 +38,6 @@ def power_on(machine: Machine) -> str:
 
 def start_installer(machine: Machine) -> str:
     """Serve this install, boot the server once from it, and see the deploy RAM OS come up on the console."""
-    from lab.console.catalogue import pattern, patterns
     from lab.media.install import Installation
     from lab.selection import target_disk
 
@@ -60,16 +59,35 @@ def start_installer(machine: Machine) -> str:
         installation.offer_pxe()
         named = machine.bmc.boot_once(BootDevice.PXE, machine.server.firmware)
         evidence = f"PXE offered; {_said(machine, 'boot once from network', named)}"
+    try:
+        match = _boot_deploy(machine)
+    except InstallFailure as failure:
+        silent = isinstance(failure.__cause__, NotSeen) or isinstance(failure, BootFailure)
+        by_media = machine.server.installs_by == "virtual-media"
+        if not (silent and by_media and machine.bmc.did_not_boot(BootDevice.CD)):
+            raise
+        # Two names of the virtual CD read back alike; the console alone tells which one boots (Q16).
+        machine.note("the deploy RAM OS did not boot; naming the virtual CD in the BMC's other way")
+        _said(machine, "power off", machine.power.act(PowerAction.OFF))
+        named = machine.bmc.boot_once(BootDevice.CD, machine.server.firmware)
+        evidence += f"; not booted; {_said(machine, 'boot once from CD, the other way', named)}"
+        match = _boot_deploy(machine)
+    return f"{evidence}; console said: {match.line.strip()}"
+
+
+def _boot_deploy(machine: Machine) -> Match:
+    """Power on and see the deploy RAM OS come up."""
+    from lab.console.catalogue import pattern, patterns
+
     machine.boot = Boot.begin(machine)
     _said(machine, "power on", machine.power.act(PowerAction.ON))
-    match = _expect(
+    return _expect(
         machine,
         [pattern("deploy-booted")],
         Deadline.after(_DEPLOY_BOOT_S, "the deploy RAM OS to say that it has booted"),
         patterns("firmware", "loader", "kernel", "deploy"),
         InstallFailure,
     )
-    return f"{evidence}; console said: {match.line.strip()}"
 
 
 def finish_install(machine: Machine) -> str:

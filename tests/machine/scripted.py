@@ -101,6 +101,7 @@ class ScriptedServer(Provider):
         netboot: the folder of boot files that is offered for PXE at the moment.
         answers_ssh: whether the booted system answers SSH.
         deaf: orders of power that are taken and not carried out.
+        boots_cd: whether the name that the BMC has for the virtual CD boots it; another one then does.
     """
 
     installer: list[str] = field(default_factory=lambda: list(DEPLOY))
@@ -110,6 +111,7 @@ class ScriptedServer(Provider):
     before: Callable[[str], None] = lambda order: None
     after: Callable[[str], None] = lambda order: None
     has_media: bool = True
+    boots_cd: bool = True
     state: Power = "off"
     disk: InstalledDisk | None = None
     netboot: Path | None = None
@@ -145,6 +147,10 @@ class ScriptedServer(Provider):
 
     def boot_once(self, device: BootDevice, mode: FirmwareMode, *, uri: str | None = None) -> Answer:
         return self._order(f"boot {device}", lambda: setattr(self, "device", device))
+
+    def did_not_boot(self, device: BootDevice) -> bool:
+        has_other, self.boots_cd = not self.boots_cd, True
+        return has_other
 
     def boot_override(self) -> BootDevice | None:
         return self.device
@@ -204,6 +210,8 @@ class ScriptedServer(Provider):
         self.state = wanted
         if wanted == "on":
             device, self.device = self.device, BootDevice.NONE
+            if device is BootDevice.CD and not self.boots_cd:
+                return
             if device is BootDevice.CD:
                 self._install(_fetch(self.media_seen or "").decode())
             elif device is BootDevice.PXE:

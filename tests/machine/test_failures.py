@@ -120,6 +120,18 @@ def test_an_installer_that_falls_silent_is_told_with_power_state_and_silence(
     assert took < 2.0
 
 
+def test_a_virtual_cd_that_does_not_boot_is_named_in_the_bmcs_other_way(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.machine.steps._DEPLOY_BOOT_S", 2.0)
+    server = bench.servers["s1"]
+    server.boots_cd = False
+    machine = bench.take("s1")
+    machine.goto("ready", bench.release())
+    assert server.orders[:6] == ["insert", "boot cd", "power on", "power off", "boot cd", "power on"]
+    assert machine.give_back() is None
+
+
 @pytest.mark.parametrize("stop", range(len(XEN_BOOT) - 1))
 def test_a_boot_that_falls_silent_is_told_with_power_state_and_silence(bench: Bench, stop: int) -> None:
     bench.servers["s1"].boot = list(XEN_BOOT[:stop])
