@@ -36,6 +36,22 @@ def servers(ctx: typer.Context, incomplete: str) -> list[str]:
         return []  # a shell wants names or nothing; `lab check` tells what is wrong with the file
 
 
+def bmc_profiles(incomplete: str) -> list[str]:
+    """Profiles that a virtual BMC can be."""
+    from lab.virtual.profiles import load
+
+    return _starting(incomplete, list(load()))
+
+
+def fault_kinds(incomplete: str) -> list[str]:
+    """Kinds of faults that a virtual BMC plays."""
+    from typing import get_args
+
+    from lab.rack.virtual import FaultKind
+
+    return _starting(incomplete, list(get_args(FaultKind)))
+
+
 def bios_profiles(incomplete: str) -> list[str]:
     """Profiles in `firmware/bios/`."""
     return _starting(incomplete, [file.stem for file in (paths.firmware() / "bios").glob("*.yaml")])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab.cli import complete
+from lab.cli import complete, rack_fault
 from lab.cli.output import Json, print_json, print_table, progress
 
 if TYPE_CHECKING:
@@ -54,6 +54,9 @@ def down(
     with progress(f"rack {loaded.rack}") as steps:
         take_down(loaded, steps)
     typer.echo(f"rack {loaded.rack} is down")
+
+
+app.command("fault")(rack_fault.fault)
 
 
 @app.command("import")

@@ -144,6 +144,12 @@ class Server(Strict):
                 complain("name exactly the serials listed under the server's disks", "virtual", "disks")
             if set(self.virtual.nics) != {nic.mac for nic in self.nics}:
                 complain("name exactly the MACs listed under the server's nics", "virtual", "nics")
+            faces = {"redfish": self.bmc.redfish, "ipmi": self.bmc.ipmi}
+            for index, fault in enumerate(self.virtual.bmc.faults):
+                if fault.face is not None and faces[fault.face] is None:
+                    complain(
+                        f"{fault.fault} needs bmc.{fault.face}", "virtual", "bmc", "faults", index, "fault"
+                    )
         return self
 
     @property

@@ -121,6 +121,13 @@ class FaultEntry(Strict):
         return self
 
     @property
+    def face(self) -> Literal["redfish", "ipmi"] | None:
+        """The one face of the BMC that it is about; None where it is about both or the server."""
+        if self.fault in DATAGRAM_KINDS:
+            return "ipmi"
+        return "redfish" if self.fault in REDFISH_KINDS else None
+
+    @property
     def chosen_way(self) -> str:
         """The way, as given or by default."""
         return self.way or _WAYS[self.fault][0]

@@ -14,12 +14,14 @@ from pathlib import Path
 from lab.bmc.api import BootDevice
 from lab.errors import ConfigError, LabFault
 from lab.rack.model import Disk, Nic, Server, VirtualServer
-from lab.virtual import accel
+from lab.virtual import accel, uefi_variables
+from lab.virtual.board import Override
 from lab.virtual.folder import BOOT_FILES, ServerFolder
 
 OVMF_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
 OVMF_VARS = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 CD = "cd0"
+_VARIABLES = "disks/uefi-variables.fd"
 _SERCON = "disks/sercon-port"
 """Holds the I/O port of COM1, which SeaBIOS then writes its screens to (its docs/Runtime_config)."""
 _SERIAL_LIMIT = {"nvme": 20, "ahci": 20, "virtio-blk": 20}
@@ -58,14 +60,17 @@ def boot_order(server: Server, override: BootDevice) -> dict[str, int]:
     """The bootindex of every bootable device; -1 means not to be booted from.
 
     Without an override: the disks in the order of the rack file, then the CD, then the boot NIC. An
-    override goes first. `SETUP` leaves nothing to boot from: SeaBIOS, which has no set-up program, then
-    halts; OVMF is brought into its set-up by a key (`chassis`). SeaBIOS tries the first hard disk only.
+    override goes first; one to the disk leaves the CD out, so that a disk that does not boot shows. `SETUP`
+    leaves nothing to boot from: SeaBIOS, which has no set-up program, then halts; OVMF is brought into its
+    set-up by a key (`chassis`). SeaBIOS tries the first hard disk only.
     """
     disks = [device_of(index, "disk") for index in range(len(server.disks))]
     nic = device_of(server.nics.index(server.boot_nic), "nic")
     order = [*disks, CD, nic]
     if override is BootDevice.SETUP:
         return dict.fromkeys(order, -1)
+    if override is BootDevice.DISK:
+        return {device: index for index, device in enumerate((*disks, nic), start=1)} | {CD: -1}
     first = {BootDevice.CD: CD, BootDevice.PXE: nic}.get(override)
     if first is not None:
         order.sort(key=lambda device: device != first)
@@ -82,7 +87,7 @@ def prepare(server: Server, folder: ServerFolder) -> None:
     for index, disk in enumerate(server.disks):
         _prepare_disk(server, folder, index, disk)
     (folder.path / _SERCON).write_bytes(0x3F8.to_bytes(2, "little"))
-    variables = folder.disks / "uefi-variables.fd"
+    variables = folder.path / _VARIABLES
     if server.firmware == "uefi" and not variables.exists():
         if not (OVMF_CODE.is_file() and OVMF_VARS.is_file()):
             raise LabFault(
@@ -91,6 +96,20 @@ def prepare(server: Server, folder: ServerFolder) -> None:
                 next_step="install the package ovmf",
             )
         variables.write_bytes(OVMF_VARS.read_bytes())
+
+
+def set_http_boot(server: Server, folder: ServerFolder, override: Override) -> None:
+    """Let a UEFI server that is off boot by HTTP next, where the override says so, and else not.
+
+    Raises:
+        LabFault: its UEFI variables are damaged or full.
+    """
+    if server.firmware != "uefi":
+        return
+    if override.device is BootDevice.HTTP and override.uri is not None:
+        uefi_variables.boot_next_by_http(folder.path / _VARIABLES, override.uri)
+    else:
+        uefi_variables.forget_http(folder.path / _VARIABLES)
 
 
 def command(server: Server, start: PowerOn, wires: Wires, order: Mapping[str, int]) -> list[str]:
@@ -131,7 +150,7 @@ def command(server: Server, start: PowerOn, wires: Wires, order: Mapping[str, in
     line += ["-object", "rng-builtin,id=rng", "-device", "virtio-rng-pci,rng=rng"]
     if server.firmware == "uefi":
         line += ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF_CODE}"]
-        line += ["-drive", "if=pflash,unit=1,format=raw,file=disks/uefi-variables.fd"]
+        line += ["-drive", f"if=pflash,unit=1,format=raw,file={_VARIABLES}"]
     if start.ipmi_port is not None:
         line += ["-chardev", f"socket,id=ipmi,host=127.0.0.1,port={start.ipmi_port},reconnect=2"]
         line += ["-device", "ipmi-bmc-extern,id=bmc,chardev=ipmi", "-device", "isa-ipmi-kcs,bmc=bmc"]

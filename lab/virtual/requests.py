@@ -15,7 +15,9 @@ from typing import Any
 
 from lab.errors import LabError, LabFault
 from lab.rack.virtual import FaultEntry
+from lab.virtual import profiles
 from lab.virtual.ipmi import sensors
+from lab.virtual.ipmi.face import IpmiFace
 from lab.virtual.ipmi.service import IpmiService
 from lab.virtual.slot import Slot
 
@@ -85,13 +87,20 @@ class Requests:
 
     async def _fault(self, request: dict[str, Any]) -> Answer:
         """`add` a fault (as a rack file says it), be a `profile` (null: none), or `clear` both."""
-        errant = self._slots[request["server"]].errant
+        slot = self._slots[request["server"]]
+        errant, name = slot.errant, request.get("profile")
+        if name is not None and profiles.load()[name].ipmi and isinstance(slot.ipmi, IpmiFace):
+            raise LabFault(
+                f"its IPMI is ipmi_sim, which cannot play {name}",
+                server=request["server"],
+                next_step="give the server `virtual.bmc.ipmi: responder` in the rack file",
+            )
         errant.change(
             clear=bool(request.get("clear")),
             add=FaultEntry.model_validate(request["add"]) if "add" in request else None,
         )
         if "profile" in request:
-            errant.use(request["profile"])
+            errant.use(name)
         return errant.status()
 
     def _ipmi(self, request: dict[str, Any]) -> IpmiService:
