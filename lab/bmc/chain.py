@@ -217,9 +217,9 @@ class BmcChain:
                 self.answered[what] = provider.name
                 self.journal.append(call.answered(provider, answer))
                 return answer
-        error = absent[0] if absent else self._nobody_can(what, cannot)
-        self.journal.append(call.failed(None, error))
-        raise error
+        ending = absent[0] if absent else self._nobody_can(what, cannot)
+        self.journal.append(call.failed(None, ending))
+        raise ending
 
     def _nobody_can(self, what: str, cannot: Sequence[str]) -> BmcRefused:
         return BmcRefused(
