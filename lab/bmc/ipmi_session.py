@@ -198,7 +198,7 @@ class IpmiSession:
             while not result and not deadline.passed:
                 Session.wait_for_rsp(timeout=min(0.1, deadline.left))
                 session.nudge()
-                if seen is None and not session.answered and time.monotonic() - began > _LOOK_AFTER_S:
+                if seen is None and time.monotonic() - began > _LOOK_AFTER_S:
                     seen = look(self._host, self._port, deadline.within(_LOOK_S, "a look at the port"))
                     if seen in (Seen.CLOSED, Seen.NO_ROUTE, Seen.ECHO, Seen.OTHER):
                         break

@@ -26,6 +26,11 @@ def typed_rack(redfish: str | None, ipmi: str | None, user: str, trust: Trust) -
     from lab.rack.draft import asking_rack
 
     where = redfish or ipmi or ""
+    if trust.insecure_http and (trust.ca or trust.fingerprint):
+        raise ConfigError(
+            f"{where} is plain http, which has no certificate to trust",
+            next_step="use https, or leave out --ca and --fingerprint",
+        )
     try:
         rack = asking_rack(redfish, user, trust, ipmi=ipmi)
     except ValidationError as error:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from lab.bmc import redfish_session
+from lab.bmc import redfish_connection
 from lab.bmc.api import Answer, BootDevice, MediaSource, Outcome, PowerAction
 from lab.bmc.chain import BmcChain
 from lab.bmc.ipmi import IpmiBmc
@@ -177,8 +177,8 @@ def test_ipmi_takes_over_where_redfish_fell_silent(
 ) -> None:
     both = BmcChain("s1", [service.bmc(), ipmi])
     both.power()
-    monkeypatch.setattr(redfish_session, "ALIVE_S", 0.0)
-    monkeypatch.setattr(redfish_session, "CONNECT_LIMIT_S", 0.3)
+    monkeypatch.setattr(redfish_connection, "ALIVE_S", 0.0)
+    monkeypatch.setattr(redfish_connection, "CONNECT_LIMIT_S", 0.3)
     service.script = lambda request: HttpAnswer(200, delay=0.6)
     assert both.set_power(PowerAction.ON).provider == "ipmi"
     assert (service.count("POST", RESET), sim.sets) == (0, ["power 1"])

@@ -28,6 +28,8 @@ HEAVY = ("pydantic", "pyghmi", "redfish", "paramiko", "yaml", "aiohttp", "allure
 COMMANDS = [
     ["check"], ["schema"], ["rack"], ["rack", "up"], ["rack", "status"], ["rack", "down"], ["rack", "import"],
     ["lease"], ["lease", "list"], ["lease", "release"], ["release"], ["release", "list"], ["report", "build"],
+    ["bmc"], *(["bmc", name] for name in (
+        "probe", "power", "sensors", "log", "inventory", "bios", "sessions", "reset", "update")),
 ]  # fmt: skip
 
 
