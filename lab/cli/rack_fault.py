@@ -46,7 +46,13 @@ def fault(
 
     loaded = load_rack(rack)
     find_server(loaded, server)
-    given = {"after": after, "times": times, "probability": probability, "seed": seed, "seconds": seconds}
+    given: dict[str, object] = {
+        "after": after,
+        "times": times,
+        "probability": probability,
+        "seed": seed,
+        "seconds": seconds,
+    }
     given |= {"way": way, "status": status, "retry_after": retry_after, "method": method, "path": path}
     entry = _entry(kind, {name: value for name, value in given.items() if value is not None})
     if clear:

@@ -46,7 +46,9 @@ def tiny(shared_rack: TinyRack, own_state: Path, monkeypatch: pytest.MonkeyPatch
     return shared_rack
 
 
-def ask(tiny: TinyRack, name: str, method: str, path: str, body: object = None) -> requests.Response:
+def ask(
+    tiny: TinyRack, name: str, method: str, path: str, body: dict[str, str] | None = None
+) -> requests.Response:
     url = next(entry.bmc.redfish or "" for entry in tiny.rack.servers if entry.name == name)
     auth = ("lab", tiny.password)
     return requests.request(method, url + path, json=body, auth=auth, verify=tiny.ca, timeout=20)
