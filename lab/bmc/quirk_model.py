@@ -128,14 +128,10 @@ class Behaviour(Strict):
         boot_selectors: raw boot device selector by device, for UEFI.
         cipher_suites: in the order they are tried.
         login_retries: more log-ins after one that ended in an inactive session or a stray answer.
-        tolerate_rakp_tag: take a RAKP message whose tag is 0 for the one awaited.
-        ignore_boot_parameter_3: go on where Set System Boot Options 3 is refused.
         sol_settable: whether SOL parameters can be written.
         sol_reattach: tries to attach a lost SOL again; 0 ends it.
         sol_reattach_every_s: seconds between them.
-        sol_keepalive_s: seconds between keepalives on an idle console.
         sol_deactivate_first: end an orphan SOL session before activating one.
-        console_ssh_port: TCP port on which the BMC also gives the console.
     """
 
     retries: tuple[Retry, ...] = ()
@@ -166,14 +162,10 @@ class Behaviour(Strict):
     boot_selectors: dict[NamedDevice, Selector] = Field(default_factory=dict)
     cipher_suites: tuple[Literal[3, 17], ...] = (17, 3)
     login_retries: Annotated[int, Field(ge=0, le=10)] = 2
-    tolerate_rakp_tag: Flag = False
-    ignore_boot_parameter_3: Flag = False
     sol_settable: Flag = True
     sol_reattach: Annotated[int, Field(ge=0, le=60)] = 10
     sol_reattach_every_s: Annotated[float, Field(gt=0, le=60)] = 1.0
-    sol_keepalive_s: Annotated[float, Field(gt=0, le=60)] = 20.0
     sol_deactivate_first: Flag = False
-    console_ssh_port: Annotated[int, Field(ge=1, le=65535)] | None = None
 
     def retry_for(self, intent: Intent, status: int, why: str, *, asked: bool = False) -> Retry | None:
         """The rule by which a refused request may be sent again; the last one that fits."""

@@ -92,7 +92,14 @@ class RedfishBmc(RedfishReads):
         self._learn()
         restart = action in (PowerAction.RESET, PowerAction.CYCLE)
         before = text(self._tree.system, "LastResetTime") if restart else ""
-        answer = power.carry_out(self, action, lambda wanted: self._power.send(wanted, deadline), deadline)
+        try:
+            answer = power.carry_out(
+                self, action, lambda wanted: self._power.send(wanted, deadline), deadline
+            )
+        except LabFault as fault:
+            if action is PowerAction.GRACEFUL_OFF and self._session.behaviour.soft_off_needs_agent:
+                fault.next_step += "; on this BMC graceful off is the work of an agent in the system (Q27)"
+            raise
         now = text(self._tree.system, "LastResetTime") if before else ""
         if answer.outcome is Outcome.UNVERIFIABLE and now != before:
             evidence = (*answer.evidence, f"LastResetTime went from {before} to {now}")
