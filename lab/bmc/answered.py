@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import groupby
 
 from lab.bmc.api import Answer
 from lab.bmc.provider import Provider
@@ -42,6 +44,19 @@ class Answered:
         times = "" if self.tries == 1 else f", {self.tries} tries"
         lines = [f"{self.what}: {self.ended} ({who}, {self.seconds:.2f} s{times})", *self.evidence]
         return "\n  ".join(lines)
+
+
+def as_text(journal: Iterable[Answered], since: float = 0.0) -> str:
+    """The calls that ended after `since` (on `time.monotonic()`); a row of like reads is told once."""
+    calls = [call for call in list(journal) if call.at >= since]
+    parts: list[str] = []
+    for (what, provider, ended), row in groupby(calls, key=lambda one: (one.what, one.provider, one.ended)):
+        alike = list(row)
+        if len(alike) > 2 and ended == "answered":
+            parts.append(f"{what}: answered {len(alike)} times ({provider}), the last:")
+            alike = alike[-1:]
+        parts += map(str, alike)
+    return "\n".join(parts)
 
 
 @dataclass

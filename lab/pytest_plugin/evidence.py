@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from lab.bmc.answered import as_text
+from lab.bmc.chain import BmcChain
 from lab.errors import LabError
 from lab.report.attach import attach_json, attach_text
 
@@ -36,10 +38,13 @@ def attach_evidence(session: LabSession, target: Target, *, since: float, failed
             {"spans": [span.model_dump() for span in spans], "marks": [mark.model_dump() for mark in marks]},
         )
     if spans or failed:
-        _attach_bmc(machine)
+        _attach_bmc(machine, run.zero + since)
 
 
-def _attach_bmc(machine: Machine) -> None:
+def _attach_bmc(machine: Machine, since: float) -> None:
+    calls = as_text(machine.bmc.journal, since) if isinstance(machine.bmc, BmcChain) else ""
+    if calls:
+        attach_text("BMC calls: who answered, in how many tries, on what evidence", calls)
     with contextlib.suppress(LabError):
         entries = machine.bmc.event_log()
         lines = [f"{entry.at or '-'} {entry.severity}: {entry.message}" for entry in entries]

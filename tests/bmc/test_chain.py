@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from lab.bmc import redfish_connection
+from lab.bmc.answered import as_text
 from lab.bmc.api import Answer, BootDevice, MediaSource, Outcome, PowerAction
 from lab.bmc.chain import BmcChain
 from lab.bmc.ipmi import IpmiBmc
@@ -20,6 +22,7 @@ from lab.bmc.redfish import RedfishBmc
 from lab.bmc.target import Target, Unsupported
 from lab.errors import BmcCredentials, BmcRefused, BmcUnreachable, ConfigError, MissingSecret
 from lab.rack.model import Rack
+from lab.secret import conceal
 from tests.bmc import ipmi_sim
 from tests.bmc.scripted_redfish import CD, PASSWORD, RESET, USER, Service
 from tests.bmc.scripted_redfish import Answer as HttpAnswer
@@ -117,6 +120,79 @@ def test_unreachable_wins_over_unsupported() -> None:
     first = Scripted("first", lambda: DONE, connect=fail(SILENCE))
     with pytest.raises(BmcUnreachable):
         chain(first, Scripted("second", fail(Unsupported("no")))).insert_media(MediaSource("http://x/"))
+
+
+def test_every_call_leaves_a_record() -> None:
+    first = Scripted("first", fail(Unsupported("no media")))
+    second = Scripted("second", lambda: Answer(Outcome.VERIFIED, "second", 3, ("seen",)))
+    both = chain(first, second)
+    both.insert_media(MediaSource("http://x/"))
+    record = both.journal[-1]
+    assert (record.what, record.provider, record.ended) == ("insert media", "second", "verified")
+    assert record.tries == 4  # the first once, the second three times
+    assert record.evidence == ("first cannot: no media", "seen")
+    assert 0 <= record.seconds < 5
+    assert str(record).splitlines()[0].startswith("insert media: verified (second, 0.")
+
+
+def test_a_read_and_an_error_leave_one_too() -> None:
+    reader = chain(Scripted("a", lambda: "on"))
+    reader.power()
+    assert reader.journal[-1].evidence == ("answer: on",)
+    silent = chain(Scripted("a", lambda: "on", connect=fail(SILENCE)), Scripted("b", fail(SILENCE)))
+    with pytest.raises(BmcUnreachable):
+        silent.power()
+    refusing = chain(Scripted("a", fail(HERE.refused("it", "no"))))
+    with pytest.raises(BmcRefused):
+        refusing.set_power(PowerAction.ON)
+    nobody, refused = silent.journal[-1], refusing.journal[-1]
+    assert (nobody.provider, nobody.tries, nobody.ended) == ("", 2, "BmcUnreachable")
+    assert (refused.provider, refused.tries, refused.ended) == ("a", 1, "BmcRefused")
+    assert refused.evidence == ("BMC there refused: no", "tried: it")
+
+
+def test_no_secret_stays_in_a_record_and_records_are_bounded() -> None:
+    secret = conceal("s3cret-in-an-answer")
+    both = chain(Scripted("a", lambda: Answer(Outcome.VERIFIED, "a", 1, (f"PATCH {secret}", "x" * 9999))))
+    for _ in range(1000):
+        both.eject_media()
+    assert len(both.journal) < 1000
+    assert secret not in str(both.journal)
+    assert len(str(both.journal[-1])) < 1000
+
+
+def test_a_row_of_reads_is_told_once() -> None:
+    reader = chain(Scripted("a", lambda: "on"))
+    for _ in range(7):
+        reader.power()
+    reader.boot_override()
+    told = as_text(reader.journal)
+    assert told.count("power: answered 7 times (a), the last:") == 1
+    assert told.count("boot override: answered") == 1
+    assert as_text(reader.journal, since=time.monotonic()) == ""
+
+
+@pytest.mark.parametrize("error", [HERE.busy("log-in", "no session left"), SILENCE], ids=["busy", "silent"])
+def test_a_bmc_without_a_session_left_is_passed_over(error: Exception) -> None:
+    both = chain(Scripted("first", lambda: DONE, connect=fail(error)), Scripted("second", lambda: DONE))
+    assert both.set_power(PowerAction.ON) is DONE
+    with pytest.raises(type(error)):
+        chain(Scripted("first", lambda: DONE, connect=fail(error))).power()
+
+
+def test_the_rack_files_slot_is_used_where_none_is_named() -> None:
+    taken: list[MediaSource] = []
+
+    class Drive(Scripted):
+        def insert_media(self, source: MediaSource) -> Answer:
+            taken.append(source)
+            return DONE
+
+    drive = cast(Provider, Drive("a", lambda: None))
+    pinned = BmcChain("s1", [drive], media_slot="2")
+    pinned.insert_media(MediaSource("http://x/"))
+    pinned.insert_media(MediaSource("http://x/", slot="7"))
+    assert [source.slot for source in taken] == ["2", "7"]
 
 
 def rack_of(service: Service | None, sim: ipmi_sim.Simulator | None) -> Rack:
