@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 from lab.bmc.api import Power, PowerAction
 from lab.errors import LabError
@@ -20,6 +20,7 @@ from lab.virtual.ipmi.in_force import InForce
 from lab.virtual.ipmi.session import Session, SessionTable
 from lab.virtual.ipmi.sol_payload import OpenSerial, Sol
 
+Work = Callable[[], Awaitable[None]]
 _log = logging.getLogger(__name__)
 
 
@@ -118,11 +119,11 @@ class Bmc:
     def power_action(self, action: PowerAction) -> None:
         """Begin a power action; a real BMC, too, answers before the server has followed."""
         self._lie, self._lies_left = self.board.power, self.faults.now.power_lies
-        work = self.board.cycle() if action is PowerAction.CYCLE else self.board.act(action)
+        work = self.board.cycle if action is PowerAction.CYCLE else partial(self.board.act, action)
         lag_s = self.faults.now.power_lag_s
         if lag_s:
             self.faults.played("power_lag_s", action)
-        self.spawn(self._lagging(work, lag_s) if lag_s else work)
+        self.spawn(partial(self._lagging, work, lag_s) if lag_s else work)
 
     def follow_board(self) -> None:
         """See whether the server was switched or reset, by whichever face or by itself."""
@@ -149,7 +150,8 @@ class Bmc:
         self.sessions.remove(session)
 
     def expire_sessions(self) -> None:
-        """End the sessions that have been silent too long."""
+        """End the sessions that have been silent too long, and what is left of an orphan."""
+        self.sol.expire_orphan()
         for session in self.sessions.overdue():
             if session.keys is not None:
                 self.sessions.expired += 1
@@ -158,7 +160,7 @@ class Bmc:
                 self.sol.deactivate()
             self.end_session(session)
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Work) -> None:
         """Carry out work of the board beside the answering of datagrams."""
         task = asyncio.create_task(self._carry_out(work))
         self._tasks.add(task)
@@ -175,13 +177,13 @@ class Bmc:
         if self.follow_board in self.board.changed:
             self.board.changed.remove(self.follow_board)
 
-    async def _lagging(self, work: Coroutine[Any, Any, None], seconds: float) -> None:
+    async def _lagging(self, work: Work, seconds: float) -> None:
         await asyncio.sleep(seconds)  # the fault itself
-        await work
+        await work()
 
-    async def _carry_out(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _carry_out(self, work: Work) -> None:
         try:
-            await work
+            await work()
         except LabError as error:
             _log.error("%s: asked by IPMI: %s", self.identity.server, error)
 

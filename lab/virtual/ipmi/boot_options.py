@@ -6,8 +6,8 @@ Source: IPMI v2.0 rev 1.1 sections 28.12 and 28.13, table 28-14.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from lab.bmc.api import BootDevice
 from lab.virtual.board import Board, Override
@@ -42,7 +42,7 @@ class BootOptions:
     """Parameters 0 to 7; parameter 5 is the chassis's override, whoever set it."""
 
     def __init__(
-        self, board: Board, faults: InForce, spawn: Callable[[Coroutine[Any, Any, None]], None]
+        self, board: Board, faults: InForce, spawn: Callable[[Callable[[], Awaitable[None]]], None]
     ) -> None:
         self._board = board
         self._faults = faults
@@ -117,7 +117,7 @@ class BootOptions:
     def _set(self, override: Override) -> None:
         self._override = override
         self._on_its_way = True
-        self._spawn(self._hand_over(override))
+        self._spawn(partial(self._hand_over, override))
 
     async def _hand_over(self, override: Override) -> None:
         try:

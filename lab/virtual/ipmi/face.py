@@ -133,7 +133,7 @@ class IpmiFace:
         words = {device: word for word, device in _BOOT_WORDS.items()}
         on = self._chassis.power == "on"
         self._replace("chassis-power", "1" if on else "0")
-        self._replace("chassis-boot", words[self._chassis.override.device])
+        self._replace("chassis-boot", words.get(self._chassis.override.device, "pxe"))
         for sensor in sensors.ANALOG:
             self._replace(sensor.file, str(sensor.on if on else sensor.off))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from lab.rack.virtual import FaultEntry, FaultKind
 from lab.virtual.faults import Faults
@@ -67,6 +68,8 @@ class InForce:
         self.rack = rack or Faults("")
         self.version = 0
         """Grows when others are put in force."""
+        self.replaced: list[Callable[[], None]] = []
+        """Told when others are put in force."""
         self.replace(faults)
 
     def replace(self, faults: IpmiFaults) -> None:
@@ -77,6 +80,8 @@ class InForce:
         self._triggers = {
             name: Trigger(value, self.chance) for name, value in faults if isinstance(value, Frequency)
         }
+        for listener in self.replaced:
+            listener()
 
     def hits(self, name: str) -> bool:
         """Whether the fault with that field, a `Frequency`, happens on this occasion."""

@@ -52,7 +52,6 @@ class Responder(asyncio.DatagramProtocol):
         self._commanded_at = float("-inf")
         self._transport: asyncio.DatagramTransport | None = None
         self._housekeeping: asyncio.TimerHandle | None = None
-        self._orphan_ends = time.monotonic() + faults.now.session_timeout_s
         bmc.restart = self.restart
         bmc.sol.send = self._send_sol
         bmc.sol.drop = bmc.end_session
@@ -213,11 +212,5 @@ class Responder(asyncio.DatagramProtocol):
     def _keep_house(self) -> None:
         self.bmc.expire_sessions()
         self.bmc.follow_board()
-        sol = self.bmc.sol
-        if sol.orphaned and time.monotonic() > self._orphan_ends:
-            sol.orphaned = False
-            if self.bmc.faults.now.sol_orphan_kills:
-                self.bmc.faults.played("sol_orphan_kills")
-                sol.deactivate()
         loop = asyncio.get_running_loop()
         self._housekeeping = loop.call_later(_HOUSEKEEPING_SECONDS, self._keep_house)

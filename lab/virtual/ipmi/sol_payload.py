@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -73,9 +74,9 @@ class Sol:
     """The one SOL instance of a BMC."""
 
     def __init__(self, faults: InForce, open_serial: OpenSerial) -> None:
-        self.settings = SolSettings(enabled=faults.now.sol_enabled)
+        self.settings = SolSettings()
         self.owner: Session | None = None
-        self.orphaned = faults.now.sol_orphan
+        self.orphaned = False
         """Whether a session of nobody holds it."""
         self.activated = 0
         self.send: Callable[[Session, bytes], None] = lambda session, payload: None
@@ -86,7 +87,10 @@ class Sol:
         self._faults = faults
         self._work: asyncio.Task[None] | None = None
         self._frozen = False
+        self._orphan_ends: float | None = None
         self._begin()
+        self._faults_replaced()
+        faults.replaced.append(self._faults_replaced)
 
     def activate(self, session: Session) -> None:
         """Give the payload to a session; the caller has made sure that it is free."""
@@ -112,6 +116,16 @@ class Sol:
         self.orphaned = False
         self.stop()
 
+    def expire_orphan(self) -> None:
+        """The session of nobody times out, and may take somebody's payload with it."""
+        if self._orphan_ends is None or time.monotonic() < self._orphan_ends:
+            return
+        self._orphan_ends = None
+        self.orphaned = False
+        if self._faults.now.sol_orphan_kills and self.owner is not None:
+            self._faults.played("sol_orphan_kills")
+            self.deactivate()
+
     def freeze(self) -> None:
         """From now on nothing comes out and nothing is acknowledged, though the payload stays active."""
         self._frozen = self.owner is not None
@@ -131,6 +145,12 @@ class Sol:
             self._answered.set()
         if sequence:
             self._type(session, sequence, payload[4:])
+
+    def _faults_replaced(self) -> None:
+        now = self._faults.now
+        self.settings.enabled = now.sol_enabled
+        self.orphaned = now.sol_orphan and self.owner is None
+        self._orphan_ends = time.monotonic() + now.session_timeout_s if now.sol_orphan else None
 
     def _begin(self) -> None:
         self._frozen = self._deaf = self._overrun = False
