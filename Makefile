@@ -1,9 +1,9 @@
-# Everything a fresh Debian 12 machine needs: `make demo`, `make test`, `make check`.
+# Everything a fresh Debian 12 machine needs: `make demo`, `make test`, `make check`, `make sample`.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help demo test check nightly bench setup packages lock clean
+.PHONY: help demo test check sample nightly bench setup packages lock clean
 
 PACKAGES := $(shell grep -v '^\#' packages.txt)
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -24,6 +24,9 @@ check: setup ## Ruff and mypy --strict.
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+sample: setup ## Six cells of the fault matrix: installs under BMC quirks and faults (at most 5 minutes).
+	.venv/bin/python -m tests.matrix --sample
 
 nightly: setup ## The longer proofs, resumable cell by cell.
 	.venv/bin/python -m tests.nightly

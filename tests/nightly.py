@@ -1,20 +1,22 @@
 """`make nightly`: the longer proofs, one cell after the other, resumable.
 
-A cell is a command. A cell that passed on this very tree is not run again; `--again` forgets that.
+    make nightly                          what has not passed on this very tree
+    python -m tests.nightly --list        the cells, and which of them have passed
+    python -m tests.nightly --again       all of them, whatever has passed
+    python -m tests.nightly CELL…         only these
+
+A cell is a command. The fault matrix is one cell here and many in itself: `python -m tests.matrix --help`.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
-from lab import paths
+from tests.proofs import Record, folder, tree
 
 PYTEST = [sys.executable, "-m", "pytest", "-q"]
 RELEASES = ("xen-4.17-debian12", "kvm-debian12")
@@ -52,6 +54,7 @@ def cells() -> list[Cell]:
         for server in SERVERS
     ]
     return [
+        Cell("fault-matrix", [sys.executable, "-m", "tests.matrix"], 2400),
         Cell("lab-nightly-tests", [*PYTEST, "tests", "-m", "nightly", "--timeout", "1800"], 3600),
         *whole,
         Cell("provision-benchmark", [sys.executable, "-m", "benchmarks.provision", "--json"], 1500),
@@ -59,40 +62,33 @@ def cells() -> list[Cell]:
     ]
 
 
-def tree() -> str:
-    """A digest of the tree under test: the commit, and what is changed against it."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, check=True).stdout
-    change = subprocess.run(["git", "diff", "HEAD"], capture_output=True, check=True).stdout
-    return hashlib.sha256(commit + change).hexdigest()[:16]
-
-
 def main() -> int:
     """Run what has not passed yet; returns the number of cells that failed."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--again", action="store_true", help="run cells that have passed on this tree, too")
     parser.add_argument("--list", action="store_true", help="only say what has passed and what is left")
     parser.add_argument("cell", nargs="*", help="only these cells")
     options = parser.parse_args()
-    folder = paths.project() / ".make" / "nightly"
-    folder.mkdir(parents=True, exist_ok=True)
-    now, failed = tree(), 0
-    for cell in cells():
-        if options.cell and cell.name not in options.cell:
-            continue
-        record = folder / f"{cell.name}.json"
-        last = json.loads(record.read_text()) if record.is_file() else {}
-        done = last.get("tree") == now and last.get("passed")
+    known = {cell.name: cell for cell in cells()}
+    if unknown := [name for name in options.cell if name not in known]:
+        parser.error(f"no cell {', '.join(unknown)}; choose from {', '.join(known)}")
+    place, now, failed = folder("nightly"), tree(), 0
+    for cell in [known[name] for name in options.cell] or known.values():
+        record = Record(place, cell.name)
+        done = record.passed_on(now)
         if options.list or (done and not options.again):
             print(f"{cell.name}: {'passed on this tree' if done else 'to run'}", flush=True)
             continue
-        failed += not _run(cell, record, folder / f"{cell.name}.log", now)
+        failed += not _run(cell, record, now)
     return failed
 
 
-def _run(cell: Cell, record: Path, log: Path, now: str) -> bool:
-    print(f"{cell.name}: running, log in {log}", flush=True)
+def _run(cell: Cell, record: Record, now: str) -> bool:
+    print(f"{cell.name}: running, log in {record.log}", flush=True)
     started = time.monotonic()
-    with log.open("w") as out:
+    with record.log.open("w") as out:
         try:
             status = subprocess.run(
                 cell.command, stdout=out, stderr=subprocess.STDOUT, timeout=cell.limit_s, check=False
@@ -101,7 +97,7 @@ def _run(cell: Cell, record: Path, log: Path, now: str) -> bool:
         except subprocess.TimeoutExpired:
             passed, why = False, f"longer than {cell.limit_s} s"
     seconds = time.monotonic() - started
-    record.write_text(json.dumps({"tree": now, "passed": passed, "why": why, "seconds": round(seconds, 1)}))
+    record.keep(now, passed=passed, why=why, seconds=round(seconds, 1))
     print(f"{cell.name}: {'passed' if passed else 'FAILED'} ({why}, {seconds:.0f} s)", flush=True)
     return passed
 

@@ -1,0 +1,1 @@
+"""The fault matrix: an install under every vendor quirk and every fault, judged at the server side."""
