@@ -28,7 +28,15 @@ class Answer:
 class Client:
     """Talks to the BMC at a port of 127.0.0.1."""
 
-    def __init__(self, port: int, suite: int = 17, user: str = USER, password: str = PASSWORD) -> None:
+    def __init__(
+        self,
+        port: int,
+        suite: int = 17,
+        user: str = USER,
+        password: str = PASSWORD,
+        guid: bytes | None = GUID,
+    ) -> None:
+        self.guid = guid
         self.suite = SUITES[suite]
         self.user, self.password = user.encode(), password.encode()
         self.keys: Keys | None = None
@@ -84,6 +92,8 @@ class Client:
     def rakp3(self, rakp2: bytes) -> list[bytes]:
         """What comes to RAKP 3."""
         self._login.managed_random = rakp2[8:24]
+        self._login.guid = rakp2[24:40]
+        assert self.guid in (None, rakp2[24:40])
         assert rakp2[40:] == self._login.rakp2_code(self.password)
         payload = bytes([9, 0, 0, 0]) + self._login.managed_id + self._login.rakp3_code(self.password)
         return self.exchange(PayloadType.RAKP_3, payload)
