@@ -81,8 +81,8 @@ class Asked:
 
     def options(self) -> list[str]:
         """As `lab bmc probe` takes it."""
-        given = {"redfish": self.redfish, "ipmi": self.ipmi, "user": self.user}
-        given |= {"ca": self.ca and str(self.ca), "fingerprint": self.fingerprint}
+        given: dict[str, str | None] = {"redfish": self.redfish, "ipmi": self.ipmi, "user": self.user}
+        given |= {"ca": str(self.ca) if self.ca else None, "fingerprint": self.fingerprint}
         return [word for name, value in given.items() if value for word in (f"--{name}", value)]
 
 
