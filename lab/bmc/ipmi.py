@@ -239,6 +239,8 @@ class IpmiBmc(Provider):
                 deadline = self._limit("FRU 0 is read")
                 board = ipmi_fru.bill(ipmi_fru.read_units(self._session, (), deadline), {})
         maker, software = board.vendor, device.vendor
+        if maker and not device.known:
+            software = ""
         other = software and software.lower() not in maker.lower()
         return Identity(
             vendor=(f"{maker} ({software})" if maker else software) if other else maker,

@@ -226,8 +226,9 @@ class LanSession(Session):  # type: ignore[misc]  # pyghmi is untyped
         proof = bytes(data[40 : 40 + self.currhashlib().digest_size])
         if not hmac.compare_digest(proof, self._proof(bytes(data))):
             self._unproven = True
-            Session.waiting_sessions[self] = {"ipmisession": self, "timeout": time.monotonic() + _PROOF_S}
-            self.expiration = Session.waiting_sessions[self]["timeout"]
+            # pyghmi's own clock, which is not that of `time`.
+            self.expiration = pyghmi_session._monotonic_time() + _PROOF_S
+            Session.waiting_sessions[self] = {"ipmisession": self, "timeout": self.expiration}
             return
         self._unproven = False
         data[0] = self.rmcptag

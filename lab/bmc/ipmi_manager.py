@@ -46,10 +46,14 @@ class Device:
     has_fru: bool = False
 
     @property
+    def known(self) -> bool:
+        """Whether the maker is in our table."""
+        return self.maker in _makers()
+
+    @property
     def vendor(self) -> str:
         """The maker's name; its number where it is not in our table."""
-        known = _makers().get(self.maker, "")
-        return known or (f"manufacturer {self.maker}" if self.maker else "")
+        return _makers().get(self.maker) or (f"manufacturer {self.maker}" if self.maker else "")
 
     @property
     def model(self) -> str:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -29,7 +30,7 @@ from lab.bmc.ipmi_look import Seen, look
 from lab.bmc.quirk_model import Behaviour
 from lab.bmc.target import Account, Target
 from lab.deadline import Deadline
-from lab.errors import LabFault
+from lab.errors import BmcBusy, LabFault
 
 __all__ = ["STUMBLES", "CompletionCode", "IpmiSession", "NoAnswer", "TooSlow", "failure_kind", "pyghmi_lock"]
 
@@ -37,11 +38,16 @@ LOGIN_S = 8.0
 """Seconds to log in."""
 ANSWER_S = (0.4, 0.8, 1.6)
 """Seconds to wait for the answer to each datagram of a harmless request; ipmipower begins with 0.4 s too."""
+_FAREWELL_S = (0.2, 0.4)
+"""Seconds to wait for the answer to each log-out; a BMC that got the first does not answer the second."""
 IDLE_S = 25.0
 """Seconds after which a session is not trusted any more: BMCs drop one after 60 s without traffic."""
+BUSY_TRIES, _BUSY_S = 3, 1.0
+"""How often a log-in is tried where all sessions are taken, and seconds in between."""
 _LOOK_AFTER_S = 1.2
 """Seconds without any answer after which we look what else may be there."""
 _LOOK_S = 1.0
+_APP, _CLOSE_SESSION = 0x06, 0x3C
 
 _PASSWORD_WORDS = (
     PASSWORD_WORDS,
@@ -106,7 +112,7 @@ class IpmiSession:
         try:
             yield
         except STUMBLES as problem:
-            self.close()
+            self._drop()
             raise self._not_understood(tried, f"{type(problem).__name__}: {problem}") from problem
 
     def connect(self) -> None:
@@ -123,8 +129,17 @@ class IpmiSession:
             if self._session is not None:
                 if self._session.logged and self.idle < IDLE_S:
                     return
-                self.close()
-            self._log_in(f"IPMI log-in as {self._account.user}")
+                self._drop()
+            for tries_left in reversed(range(BUSY_TRIES)):
+                try:
+                    self._log_in(f"IPMI log-in as {self._account.user}")
+                except BmcBusy:
+                    if not tries_left:
+                        raise
+                else:
+                    return
+                # A session that somebody just left may take the BMC a moment to free; nothing tells when.
+                time.sleep(_BUSY_S)
 
     @property
     def idle(self) -> float:
@@ -155,7 +170,7 @@ class IpmiSession:
                 answer = self._send(netfn, command, data, wait, lun, tried)
                 if answer is not None:
                     return _data(answer, netfn, command)
-            self.close()
+            self._drop()
         raise self._target.unreachable(tried, "it lets us log in, but does not answer requests")
 
     def ask_once(self, netfn: int, command: int, data: Sequence[int], wait: float = 5.0) -> bytes:
@@ -169,12 +184,25 @@ class IpmiSession:
         self.connect()
         answer = self._send(netfn, command, data, wait, 0, tried)
         if answer is None:
-            self.close()
+            self._drop()
             raise NoAnswer(f"{tried}: no answer in {wait:.0f} s")
         return _data(answer, netfn, command)
 
     def close(self) -> None:
-        """Log out without waiting for the answer, so that the BMC has the session back; never raises."""
+        """Log out, so that the BMC has the session back also where a datagram is lost; never raises."""
+        with pyghmi_lock:
+            session = self._session
+            if session is not None and session.logged and self.idle < IDLE_S:
+                handle = tuple(int(session.sessionid).to_bytes(4, "little"))
+                with contextlib.suppress(LabFault):
+                    for wait in _FAREWELL_S:
+                        if self._send(_APP, _CLOSE_SESSION, handle, wait, 0, "logging out") is not None:
+                            session.logged = 0
+                            break
+            self._drop()
+
+    def _drop(self) -> None:
+        """Leave a session that is of no use, without waiting for anything."""
         with pyghmi_lock:
             session, self._session = self._session, None
             if session is not None:
@@ -203,11 +231,11 @@ class IpmiSession:
                     if seen in (Seen.CLOSED, Seen.NO_ROUTE, Seen.ECHO, Seen.OTHER):
                         break
         except (OSError, pyghmi_errors.IpmiException) as problem:
-            self.close()
+            self._drop()
             raise self._target.unreachable(tried, str(problem)) from problem
         error = str(result[0].get("error", "")) if result else "no answer"
         if error:
-            self.close()
+            self._drop()
             raise self._failure(tried, error, seen, session)
         _let_in.add((self._host, self._port, self._account.user))
         self._used_at = time.monotonic()
