@@ -23,6 +23,7 @@ from lab.bmc.redfish import RedfishBmc
 from lab.bmc.target import Account as Credentials
 from lab.bmc.target import Target
 from lab.rack.virtual import FaultEntry, VirtualBmc
+from lab.virtual.board import Media
 from lab.virtual.errant import ErrantBmc
 from lab.virtual.folder import ServerFolder
 from lab.virtual.ipmi.config import Account
@@ -64,6 +65,12 @@ class ErrantServer:
             return work()
 
         return asyncio.run_coroutine_threadsafe(run(), self.loop).result(10)
+
+    def load(self, url: str) -> None:
+        """Put an image into the drive, as somebody before us did."""
+        (self.chassis.folder.path / "media" / "old.img").write_bytes(b"old")
+        work = self.chassis.insert(Media(url, "media/old.img"))
+        asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
 
     def add(self, **entry: object) -> None:
         """Put a fault in force."""
