@@ -145,11 +145,15 @@ class SessionHabit(Strict):
 
 
 class TaskHabit(Strict):
-    """How tasks behave: unknown for the first reads, gone once finished, running though finished."""
+    """How tasks behave: unknown for the first reads, gone once finished, running though finished.
+
+    `completed_with_errors`: every task ends as Completed, with a message that says otherwise.
+    """
 
     unknown_reads: Annotated[int, Field(ge=0)] = 0
     vanish_after_reads: Annotated[int, Field(ge=1)] | None = None
     done_reads_running: Annotated[int, Field(ge=0)] = 0
+    completed_with_errors: Flag = False
 
 
 class Habits(Strict):

@@ -237,6 +237,19 @@ def test_idrac_tasks(start: Start) -> None:
     assert bmc.played["Q9"] >= 4
 
 
+def test_idrac_task_errors(start: Start) -> None:
+    bmc = start("idrac-task-errors")
+    monitor = push(bmc)
+    deadline = Deadline.after(20, "the task to end")
+    while (answer := bmc.get(monitor)).status_code == 202:
+        assert not deadline.passed
+        pause(0.1)
+    for shown in (answer.json(), bmc.get(monitor.replace("TaskMonitors", "Tasks")).json()):
+        assert (shown["TaskState"], shown["TaskStatus"]) == ("Completed", "Warning")
+        assert "with errors" in shown["Messages"][0]["Message"]
+    assert bmc.played["Q9"] >= 2
+
+
 def test_idrac10_settings_resource(start: Start) -> None:
     bmc = start("idrac10-settings-resource")
     system = bmc.get(SYSTEM).json()

@@ -43,7 +43,7 @@ class Tasks:
             return reply
         body = self._ended(key, path, reply.body)
         if body.get("TaskState") in _ENDED:
-            return reply
+            return Reply(reply.status, body, reply.headers)
         return Reply(202, body, {"Location": path})
 
     async def _read(self, face: RedfishFace, key: str, path: str, base: Resource) -> Json:
@@ -70,4 +70,8 @@ class Tasks:
         if self._ended_reads[key] <= self._habit.done_reads_running:
             self._log.note("Q9", f"{path} reads Running though it ended")
             return {**body, "TaskState": "Running", "TaskStatus": "OK"}
+        if self._habit.completed_with_errors:
+            self._log.note("Q9", f"{path} completed with errors")
+            said = [{"MessageId": "IDRAC.2.2.PR21", "Message": "Job completed with errors."}]
+            return {**body, "TaskState": "Completed", "TaskStatus": "Warning", "Messages": said}
         return body
