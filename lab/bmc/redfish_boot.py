@@ -17,12 +17,12 @@ from lab.bmc.redfish_json import Json, as_dict, text
 from lab.bmc.redfish_media import RedfishMedia
 from lab.bmc.redfish_oem import DellOem, boot_next_body, boot_next_of
 from lab.bmc.redfish_reply import Reply
-from lab.bmc.redfish_session import NoAnswer, RedfishSession
+from lab.bmc.redfish_session import AWAY_S, NoAnswer, RedfishSession
 from lab.bmc.redfish_slots import loaded
 from lab.bmc.redfish_tree import RedfishTree
 from lab.bmc.target import Target, Unsupported
 from lab.deadline import Deadline
-from lab.errors import BmcRefused
+from lab.errors import BmcRefused, BmcUnreachable
 
 READ_BACK_S = 5.0
 """Seconds for which an override may read as before."""
@@ -194,15 +194,23 @@ class RedfishBoot:
         """Whether it reads as asked for, mode aside, and what reads; a BMC may take its time to show it."""
         wanted = {name: value for name, value in request.items() if name != MODE}
         deadline = Deadline.after(READ_BACK_S, "the override to read back")
+        away = Deadline.after(AWAY_S, "the BMC to come back")
         ours = text(system, "@odata.id") or self._tree.system_path
+        seen: Json = {}
         while True:
-            for path in dict.fromkeys((ours, place)):
-                now = as_dict(self._tree.look(path).get("Boot"))
-                if holds(now, wanted):
+            try:
+                for path in dict.fromkeys((ours, place)):
+                    now = as_dict(self._tree.look(path).get("Boot"))
                     seen = {name: now.get(name) for name in request}
-                    return Outcome.VERIFIED if path == ours else Outcome.PENDING, seen
+                    if holds(now, wanted):
+                        return Outcome.VERIFIED if path == ours else Outcome.PENDING, seen
+            except BmcUnreachable:
+                # It restarts: what became of the write is read when it is back.
+                if away.passed:
+                    raise
+                deadline = Deadline.after(READ_BACK_S, "the override to read back")
             if deadline.passed:
-                return None, {name: as_dict(self._tree.system.get("Boot")).get(name) for name in request}
+                return None, seen
             # The BMC applies it in its own time and tells nobody.
             time.sleep(_LOOK_EVERY_S)
 

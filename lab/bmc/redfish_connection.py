@@ -183,7 +183,14 @@ class RedfishConnection:
             self._open.log_in.forget()
         self._open = None
         client.hang_up()
-        return self._exchange(self._connected(), method, path, limit, body=body, headers=headers)
+        reply = self._exchange(self._connected(), method, path, limit, body=body, headers=headers)
+        if reply.status == 401 and self._open is not None and self._open.log_in.location:
+            raise self._target.fault(
+                f"{method} {path}, log-in, and again",
+                f"it does not take the session that it has just opened: {reply.why}",
+                "check what the account may do and how long sessions last, or restart the BMC",
+            )
+        return reply
 
     def _exchange(
         self,

@@ -10,16 +10,18 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lab.bmc import session_ledger
+from lab.bmc.redfish_errors import NoAnswer
 from lab.bmc.redfish_json import Json, as_dict, link
 from lab.bmc.redfish_reply import Reply
 from lab.bmc.redfish_wire import WireClient
 from lab.bmc.target import Account, Target
-from lab.errors import LabError
+from lab.errors import BmcUnreachable, LabError
 from lab.secret import conceal
 
 ROOT = "/redfish/v1/"
 _SESSIONS = "/redfish/v1/SessionService/Sessions"
 _NOT_HERE = {404, 405, 501}
+_ROOT_TRIES = 3
 _LATER = {429, 500, 502, 503, 504}
 _FULL = re.compile(
     r"RAC0218|SessionLimitExceeded|(maximum|limit|too many)[^.]*session|session[^.]*limit", re.I
@@ -53,11 +55,12 @@ class LogIn:
         """Find the service root, delete what a killed process of ours left, open a session.
 
         Raises:
+            BmcUnreachable: no answer, within the log-in's deadline.
             BmcCredentials, BmcAccountLocked: user or password is wrong, expired or locked.
             BmcBusy: it has no session to spare, or is not ready yet.
             NotABmc: this is no Redfish service.
         """
-        reply = self._ask("GET", ROOT, None, {})
+        reply = self._read_root()
         if "RedfishVersion" not in reply.body and "Systems" not in reply.body:
             raise self._no_service(reply)
         self.root = reply.body
@@ -77,6 +80,19 @@ class LogIn:
             reply = self._ask("POST", sessions or _SESSIONS, body, {})
         self._take(reply)
         self._reap(left, {})
+
+    def _read_root(self) -> Reply:
+        """The service root; asked for again where a connection broke or the answer is spoiled."""
+        for _ in range(_ROOT_TRIES - 1):
+            try:
+                reply = self._ask("GET", ROOT, None, {})
+            except BmcUnreachable as silence:
+                if not isinstance(silence.__cause__, NoAnswer):
+                    raise
+                continue
+            if reply.body or not reply.good:
+                return reply
+        return self._ask("GET", ROOT, None, {})
 
     def forget(self) -> None:
         """The session is deleted, or known to be gone."""

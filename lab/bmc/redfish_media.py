@@ -12,7 +12,7 @@ from lab.bmc.redfish_insert import InsertRequest
 from lab.bmc.redfish_json import Json, text
 from lab.bmc.redfish_oem import iso_config_of
 from lab.bmc.redfish_reply import Reply
-from lab.bmc.redfish_session import NoAnswer, RedfishSession
+from lab.bmc.redfish_session import AWAY_S, NoAnswer, RedfishSession
 from lab.bmc.redfish_slots import Slot, find, loaded, shown
 from lab.bmc.redfish_task import follow
 from lab.bmc.redfish_tree import RedfishTree
@@ -184,8 +184,12 @@ class RedfishMedia:
                 return tries, reply.why
 
     def _appears(self, slot: Slot, url: str, deadline: Deadline) -> bool:
+        away = Deadline.after(AWAY_S, "the BMC to come back")
         while not deadline.passed:
             body = self._read(slot)
+            if body is None and not away.passed:
+                # It restarts: what became of the insert is read when it is back.
+                deadline = deadline if deadline.left > STALE_S else Deadline.after(STALE_S, deadline.why)
             if body is not None and _holds(body, url) is not None:
                 return True
             # The BMC fetches in its own time and tells nobody.
@@ -249,8 +253,11 @@ class RedfishMedia:
 
     def _await_inserted(self, slot: Slot, url: str, evidence: list[str]) -> Outcome:
         deadline = Deadline.after(INSERT_S, "the image reads as inserted")
+        away = Deadline.after(AWAY_S, "the BMC to come back")
         while True:
             body = self._read(slot)
+            if body is None and not away.passed:
+                deadline = deadline if deadline.left > STALE_S else Deadline.after(STALE_S, deadline.why)
             if body is not None and (outcome := _holds(body, url)) is not None:
                 image = text(body, "Image", "ImageName", "Path")
                 evidence.append(f"{slot.path} reads Inserted {body.get('Inserted')}, Image {image}")

@@ -20,6 +20,8 @@ from lab.rack.model import Tls
 READ_TRIES = 3
 REFUSALS_S = 90.0
 """Seconds for which a refused write is sent again where the caller gives no deadline."""
+AWAY_S = 90.0
+"""Seconds that a BMC may be away, restarting, while what became of a write is still open."""
 _AWAY = {502, 503, 504}
 """Statuses by which a BMC says "later"."""
 _SPOILED_EVERY_S = 0.2

@@ -64,6 +64,8 @@ def start_installer(machine: Machine) -> str:
     except InstallFailure as failure:
         silent = isinstance(failure.__cause__, NotSeen) or isinstance(failure, BootFailure)
         by_media = machine.server.installs_by == "virtual-media"
+        if silent and by_media:
+            _media_is_there(machine, installation.iso_url)
         if not (silent and by_media and machine.bmc.did_not_boot(BootDevice.CD)):
             raise
         # Two names of the virtual CD read back alike; the console alone tells which one boots (Q16).
@@ -73,6 +75,16 @@ def start_installer(machine: Machine) -> str:
         evidence += f"; not booted; {_said(machine, 'boot once from CD, the other way', named)}"
         match = _boot_deploy(machine)
     return f"{evidence}; console said: {match.line.strip()}"
+
+
+def _media_is_there(machine: Machine, url: str) -> None:
+    if machine.bmc.media() is None:
+        raise LabFault(
+            "the BMC lost the install media: the virtual CD reads empty",
+            server=machine.server.name,
+            tried=f"insert {url}, boot once from it",
+            next_step="see the BMC's own log: is its network or its virtual media service unstable?",
+        )
 
 
 def _boot_deploy(machine: Machine) -> Match:

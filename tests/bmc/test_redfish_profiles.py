@@ -1,4 +1,4 @@
-"""Our Redfish provider against each vendor profile of the virtual BMC: what an install asks for, in its order.
+"""Our Redfish provider against each vendor profile of the virtual BMC: what an install asks for, in order.
 
 Whether the server really booted from the virtual CD, how often it was reset and which sessions are open is
 asked of what is behind the BMC, never of our client.

@@ -188,3 +188,13 @@ def test_a_deadline_is_not_what_ends_a_called_off_connection(bench: Bench) -> No
         shell.connect(Deadline.after(60, "nobody"))
     assert time.monotonic() - started < 1
     machine.give_back()
+
+
+def test_media_that_the_bmc_lost_is_named_as_the_cause(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab.machine.steps._DEPLOY_BOOT_S", 0.3)
+    server = bench.servers["s1"]
+    server.boots_cd = False
+    server.after = lambda order: setattr(server, "media_seen", None) if order == "power on" else None
+    error, _ = failure_of(bench)
+    assert type(error) is errors.LabFault
+    assert "lost the install media" in error.message
