@@ -29,9 +29,6 @@ from lab.virtual.qemu import Qemu
 from lab.virtual.serial_hub import SerialHub
 from lab.virtual.settings import FirmwareSettings
 
-__all__ = ["Chassis", "Media", "Override"]
-
-_SEABIOS_READS_BOOT_ORDER = b"boot order:"
 _GRACE_SECONDS = 300.0
 """How long a graceful restart waits for the system to shut itself down; then it stays as it is."""
 _log = logging.getLogger(__name__)
@@ -78,6 +75,11 @@ class Chassis:
         return "off" if self._running is None else "on"
 
     @property
+    def _wants_cold_start(self) -> bool:
+        """Whether a reset is not enough for the next boot, because QEMU or UEFI variables have to change."""
+        return bool(self.settings.pending) or self.override.device is BootDevice.HTTP
+
+    @property
     def pid(self) -> int | None:
         """QEMU's process id; None while off."""
         return None if self._running is None else self._running.qemu.pid
@@ -102,8 +104,8 @@ class Chassis:
                 )
             else:
                 self.acts[action] += 1
-                if action is PowerAction.RESET and self.settings.pending:
-                    await self._stop()  # changed firmware settings want a cold start
+                if action is PowerAction.RESET and self._wants_cold_start:
+                    await self._stop()
                     await self._start()
                     return
                 name = {
@@ -187,6 +189,7 @@ class Chassis:
     async def _start(self) -> None:
         hardware.prepare(self.server, self.folder)
         self.settings.take()
+        hardware.set_http_boot(self.server, self.folder, self.override)
         power_on = hardware.PowerOn(
             self._rack,
             accel.choose(),
@@ -241,45 +244,39 @@ class Chassis:
         _log.info("%s: power off", self.server.name)
         self._running = None
         self._notify()
-        if self._restart is not None:
-            restart, self._restart = self._restart, None
-            if not restart.passed:
-                self._background = asyncio.create_task(self._start_again())
+        restart, self._restart = self._restart, None
+        if restart is not None and not restart.passed:
+            self._background = asyncio.create_task(self._start_again())
 
-    async def _start_again(self) -> None:
+    async def _start_again(self, instead_of: _Running | None = None) -> None:
         try:
             async with self._switch:
+                if instead_of is not None and self._running is instead_of:
+                    await self._stop()
                 if self._running is None and not self._closed:
                     await self._start()
         except LabFault as fault:
-            _log.error("%s: restart after a shut-down: %s", self.server.name, fault)
+            _log.error("%s: start after a shut-down or reset: %s", self.server.name, fault)
 
     async def _follow_resets(self, running: _Running) -> None:
         """Note which override each reset has fixed; under UEFI the boot has begun with it."""
         async for _ in running.qemu.resets():
+            if self.override.device is BootDevice.HTTP:  # the server reset itself while that was due
+                self._background = asyncio.create_task(self._start_again(running))
+                return
             running.taken = self.override
             self.last_reset = datetime.now(UTC)
             if self.server.firmware == "uefi":
                 await self._boots()
 
     async def _follow_firmware(self, running: _Running) -> None:
-        """Keep SeaBIOS's own log, and take its word for when a boot has begun.
-
-        SeaBIOS follows up a reset with one to three hard ones of its own before it starts (seen with 1.16.2
-        under TCG), so a reset alone does not yet spend an override.
-        """
-        with self.folder.firmware_log.open("wb", buffering=0) as log:
-            async for line in running.qemu.firmware_lines():
-                log.write(line)
-                if line.strip() == _SEABIOS_READS_BOOT_ORDER:
-                    await self._boots()
+        async for _ in running.qemu.boots():
+            await self._boots()
 
     async def _boots(self) -> None:
         """A boot has begun with the order that the last reset fixed: an override for one boot is spent."""
         running = self._running
-        if (
-            running is None or running.taken is not self.override
-        ):  # set since then: meant for the boot after this
+        if running is None or running.taken is not self.override:  # set since: meant for the boot after this
             return
         if running.setup is not None:
             running.setup.cancel()

@@ -19,6 +19,7 @@ from lab.virtual.folder import ServerFolder
 _ANSWER_SECONDS = 20.0
 """QEMU answers its monitor in milliseconds; on an overloaded controller a start was seen to take seconds."""
 _END_SECONDS = 5.0
+_SEABIOS_READS_BOOT_ORDER = b"boot order:"
 _SETUP_KEY_SECONDS = 20.0
 _SETUP_KEY_EVERY_S = 0.2
 
@@ -144,12 +145,22 @@ class Qemu:
             async for _ in events:
                 yield
 
-    async def firmware_lines(self) -> AsyncIterator[bytes]:
-        """What SeaBIOS writes to its debug port, line by line; nothing under UEFI."""
+    async def boots(self) -> AsyncIterator[None]:
+        """Once per boot that SeaBIOS begins, by its own log, which is kept; never under UEFI.
+
+        SeaBIOS follows up a reset with one to three hard ones of its own before it starts (seen with 1.16.2
+        under TCG), so a reset alone does not yet spend an override.
+        """
         reader, writer = await asyncio.open_connection(sock=self._firmware)
-        with contextlib.suppress(ConnectionError), contextlib.closing(writer):
+        with (
+            self._folder.firmware_log.open("wb", buffering=0) as log,
+            contextlib.suppress(ConnectionError),
+            contextlib.closing(writer),
+        ):
             while line := await reader.readline():
-                yield line
+                log.write(line)
+                if line.strip() == _SEABIOS_READS_BOOT_ORDER:
+                    yield
 
     async def wait(self) -> int:
         """Return QEMU's exit code once it has ended."""

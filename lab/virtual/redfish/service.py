@@ -7,15 +7,13 @@ request, which is the one place where a fault profile changes what a client meet
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import inspect
-import json
 import logging
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
-from aiohttp import BodyPartReader, web
+from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from lab.errors import LabFault
@@ -31,13 +29,13 @@ from lab.virtual.redfish import (
     system,
     tasks,
     update,
+    wire,
 )
 from lab.virtual.redfish.face import MANAGER, ROOT, SESSIONS, Json, RedfishFace, Reply, Resource, parameters
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Layer = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 Overlay = Callable[[str, Resource | None], Resource | None]
-_COMMON_HEADERS = {"OData-Version": "4.0", "Cache-Control": "no-store", "Server": "hypervisor-lab"}
 _OPEN_PATHS = ("/redfish", ROOT, f"{ROOT}/odata", f"{ROOT}/$metadata")
 """What DSP0266 section 13.3.1 wants readable without authentication."""
 _BODY_LIMIT = 2**20
@@ -110,12 +108,12 @@ class RedfishService:
         away = self.face.behaviour.reset_s if seconds is None else seconds
         if self._site is None or self._coming_back is not None:
             return
+        site, self._site = self._site, None
+        self._coming_back = asyncio.create_task(self._come_back(away))
         for listener in self.face.reset_listeners:
             listener(away)
         self.face.sessions.forget()
         self.face.tasks.clear()
-        site, self._site = self._site, None
-        self._coming_back = asyncio.create_task(self._come_back(away))
         await site.stop()
         if self._runner.server is not None:
             await self._runner.server.shutdown(_CUT_S)
@@ -139,17 +137,17 @@ class RedfishService:
     async def _authenticate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         self.face.ledger.requests[request.method] += 1
         ledger.begin(ledger.Request(request.remote or "", datetime.now(UTC), dict(request.query)))
-        path = _plain(request.path)
+        path = wire.plain(request.path)
         login = request.method == "POST" and path == SESSIONS
         if not login and not (request.method in ("GET", "HEAD") and path in _OPEN_PATHS):
             self.face.sessions.admit(request.headers)
         return await handler(request)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        path = _plain(request.path)
+        path = wire.plain(request.path)
         if path == f"{ROOT}/$metadata" and request.method in ("GET", "HEAD"):
             return web.Response(
-                text=service_root.METADATA, content_type="application/xml", headers=_COMMON_HEADERS
+                text=service_root.METADATA, content_type="application/xml", headers=wire.HEADERS
             )
         resource = await self._find(path)
         if resource is None:
@@ -171,11 +169,11 @@ class RedfishService:
 
     async def _get(self, request: web.Request, resource: Resource) -> web.StreamResponse:
         if resource.monitor is not None:
-            return _response(resource.monitor(self.face))
+            return wire.response(resource.monitor(self.face))
         body = await self._read(resource)
-        tag = _etag(body)
-        headers = {**_COMMON_HEADERS, "ETag": tag, "Allow": ", ".join(resource.methods)}
-        if tag in _tags(request.headers.get("If-None-Match")):
+        tag = wire.etag(body)
+        headers = {**wire.HEADERS, "ETag": tag, "Allow": ", ".join(resource.methods)}
+        if tag in wire.tags(request.headers.get("If-None-Match")):
             return web.Response(status=304, headers=headers)
         return web.json_response(
             {"@odata.etag": tag, **body} if "@odata.id" in body else body, headers=headers
@@ -186,15 +184,15 @@ class RedfishService:
         if request.method == "DELETE" and resource.delete is not None:
             reply = await resource.delete(self.face)
             self._note(request)
-            return _response(reply)
+            return wire.response(reply)
         if resource.upload is not None:
             if not request.content_type.startswith("multipart/"):
                 text = "The request has to be multipart/form-data."
                 raise messages.RedfishError(415, "UnsupportedMediaType", text)
-            reply = await resource.upload(self.face, _parts(request))
+            reply = await resource.upload(self.face, wire.parts(request))
             self._note(request)
-            return _response(reply)
-        body = await _json(request)
+            return wire.response(reply)
+        body = await wire.json_body(request)
         if request.method == "PATCH" and resource.patch is not None:
             await resource.patch(self.face, body)
             self._note(request)
@@ -204,8 +202,8 @@ class RedfishService:
         reply = await resource.post(self.face, body)
         self._note(request, body)
         if reply.after is None:
-            return _response(reply)
-        response = _response(reply)
+            return wire.response(reply)
+        response = wire.response(reply)
         await response.prepare(request)
         await response.write_eof()
         self._following = asyncio.ensure_future(reply.after())
@@ -213,7 +211,7 @@ class RedfishService:
 
     def _note(self, request: web.Request, body: Json | None = None) -> None:
         """Count a change. Sessions have counts of their own; clearing a log leaves nothing in it."""
-        path = _plain(request.path)
+        path = wire.plain(request.path)
         name = path.rpartition("/Actions/")[2] if "/Actions/" in path else ""
         kind = (body or {}).get("ResetType")
         what = (
@@ -224,19 +222,19 @@ class RedfishService:
 
     async def _check_precondition(self, request: web.Request, resource: Resource) -> None:
         """If-Match, where it is given; for an action it names the resource that the action belongs to."""
-        wanted = _tags(request.headers.get("If-Match"))
-        path, action, _ = _plain(request.path).partition("/Actions/")
+        wanted = wire.tags(request.headers.get("If-Match"))
+        path, action, _ = wire.plain(request.path).partition("/Actions/")
         guarded = await self._find(path) if action else resource
         if not wanted or "*" in wanted or guarded is None or guarded.read is None:
             return
-        if _etag(await self._read(guarded)) not in wanted:
+        if wire.etag(await self._read(guarded)) not in wanted:
             text = "The ETag supplied did not match the ETag required to change this resource."
             raise messages.RedfishError(412, "PreconditionFailed", text)
 
     async def _get_fresh(self, resource: Resource) -> web.Response:
         body = await self._read(resource)
         return web.json_response(
-            {"@odata.etag": _etag(body), **body}, headers={**_COMMON_HEADERS, "ETag": _etag(body)}
+            {"@odata.etag": wire.etag(body), **body}, headers={**wire.HEADERS, "ETag": wire.etag(body)}
         )
 
     async def _read(self, resource: Resource) -> Json:
@@ -266,45 +264,5 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
     except web.HTTPException as error:
         refusal = messages.RedfishError(error.status, "GeneralError", error.reason)
     return web.json_response(
-        refusal.body(), status=refusal.status, headers={**_COMMON_HEADERS, **refusal.headers}
+        refusal.body(), status=refusal.status, headers={**wire.HEADERS, **refusal.headers}
     )
-
-
-async def _parts(request: web.Request) -> AsyncIterator[BodyPartReader]:
-    async for part in await request.multipart():
-        if isinstance(part, BodyPartReader):
-            yield part
-
-
-async def _json(request: web.Request) -> Json:
-    raw = await request.read()
-    if not raw:
-        return {}
-    try:
-        body = json.loads(raw)
-    except ValueError as error:
-        raise messages.malformed() from error
-    if not isinstance(body, dict):
-        raise messages.malformed()
-    return body
-
-
-def _plain(path: str) -> str:
-    return path.rstrip("/") or "/"
-
-
-def _etag(body: Json) -> str:
-    # A clock that ticks is no change that a client could lose.
-    lasting = {key: value for key, value in body.items() if key != "DateTime"}
-    return f'"{hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()[:16]}"'
-
-
-def _tags(header: str | None) -> list[str]:
-    return [tag.strip().removeprefix("W/") for tag in header.split(",")] if header else []
-
-
-def _response(reply: Reply) -> web.Response:
-    headers = {**_COMMON_HEADERS, **reply.headers}
-    if reply.body is None:
-        return web.Response(status=reply.status, headers=headers)
-    return web.json_response(reply.body, status=reply.status, headers=headers)
