@@ -101,6 +101,13 @@ def test_sushy_can(sushy: RedfishBmc) -> None:
     assert all(one.learned.startswith("/redfish/v1") for one in matrix.values())
 
 
+def test_sushy_sets_what_it_can(sushy: RedfishBmc) -> None:
+    assert sushy.boot_always(BootDevice.PXE, "uefi").outcome is Outcome.VERIFIED
+    assert sushy.boot_override() is BootDevice.PXE
+    assert sushy.identify(on=True).outcome is Outcome.VERIFIED
+    assert sushy.eject_media().outcome is Outcome.VERIFIED
+
+
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not TREES.is_file():
