@@ -87,7 +87,7 @@ class Running:
         await self.responder.open()
 
     async def close(self) -> None:
-        self.responder.close()
+        await self.responder.close()
         if self.wire.server is not None:
             self.wire.server.close()
         for writer in self.wire.writers:

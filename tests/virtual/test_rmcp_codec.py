@@ -138,7 +138,7 @@ def test_no_request_makes_a_command_stumble(entry: Server, command: tuple[int, i
         assert len(rmcp.encode_response(request, completion, answer)) >= 8
         commands.carry_out(bmc, request, None)
         bmc.sol.receive(session, data)
-        bmc.close()
+        await bmc.close()
 
     asyncio.run(ask())
 

@@ -261,7 +261,8 @@ def test_sol_at_a_power_change(tmp_path: Path, how: str) -> None:
         running.print(b"after") if how == "frozen" else None
         client.get(0.3)  # the answer to the command, which may still have come
         assert client.get(0.3) is None
-        assert running.status["sessions"]["open"] == (1 if how == "frozen" else 0)
+        sessions = running.status["sessions"]
+        assert (sessions["open"], sessions["lost"]) == ((1, 0) if how == "frozen" else (0, 1))
         if how == "frozen":
             assert client.ask(0x06, 0x49, b"\x01\x01\0\0\0\0").code == 0
             assert client.activate_sol().code == 0

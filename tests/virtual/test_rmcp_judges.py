@@ -62,6 +62,15 @@ def test_ipmitool_drives_power_by_either_suite(bmc: Running, cipher: int) -> Non
     assert bmc.ipmitool("power", "reset", cipher=cipher).returncode != 0  # it is off
 
 
+def test_an_operator_may_switch_but_not_reset_the_bmc(bmc: Running) -> None:
+    assert bmc.ipmitool("-L", "OPERATOR", "power", "on").returncode == 0
+    refused = bmc.ipmitool("-L", "OPERATOR", "raw", "0x06", "0x02")
+    assert "rsp=0xd4" in refused.stderr
+    assert bmc.ipmitool("-L", "USER", "power", "off").returncode != 0
+    assert bmc.board.power == "on"
+    assert bmc.status["reboots"] == 0
+
+
 def test_ipmitool_finds_the_suites_by_itself(bmc: Running) -> None:
     listed = bmc.ipmitool("channel", "getciphers", "ipmi", "1").stdout
     assert [line.split()[0] for line in listed.splitlines()[1:]] == ["3", "17"]

@@ -166,8 +166,13 @@ class Bmc:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def close(self) -> None:
-        """Stop everything under way."""
+    def drop_session(self, session: Session) -> None:
+        """End a session without a word, as a fault does."""
+        self.sessions.lost += 1
+        self.end_session(session)
+
+    async def close(self) -> None:
+        """Stop everything under way; returns when it has stopped."""
         self.sol.stop()
         self.boot.close()
         if self._lamp is not None:
@@ -176,6 +181,7 @@ class Bmc:
             task.cancel()
         if self.follow_board in self.board.changed:
             self.board.changed.remove(self.follow_board)
+        await asyncio.gather(*self._tasks, self.sol.stopped(), return_exceptions=True)
 
     async def _lagging(self, work: Work, seconds: float) -> None:
         await asyncio.sleep(seconds)  # the fault itself
@@ -196,7 +202,7 @@ class Bmc:
             return
         self.faults.played("sol_at_power_change", how)
         if how == "dropped":
-            self.end_session(self.sol.owner)
+            self.drop_session(self.sol.owner)
         else:
             self.sol.freeze()
 

@@ -54,7 +54,7 @@ class Responder(asyncio.DatagramProtocol):
         self._housekeeping: asyncio.TimerHandle | None = None
         bmc.restart = self.restart
         bmc.sol.send = self._send_sol
-        bmc.sol.drop = bmc.end_session
+        bmc.sol.drop = bmc.drop_session
 
     async def open(self) -> None:
         """Listen; OSError where the port is taken."""
@@ -63,13 +63,13 @@ class Responder(asyncio.DatagramProtocol):
         self._transport, _ = await loop.create_datagram_endpoint(lambda: self, place)
         self._keep_house()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Stop listening, end every session."""
         if self._housekeeping is not None:
             self._housekeeping.cancel()
         for line in (self._inward, self._outward):
             line.close()
-        self.bmc.close()
+        await self.bmc.close()
         if self._transport is not None:
             self._transport.close()
 

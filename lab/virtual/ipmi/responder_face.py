@@ -74,7 +74,7 @@ class ResponderFace:
 
     async def close(self) -> None:
         """Stop listening and forget every session."""
-        self._responder.close()
+        await self._responder.close()
 
     def restart(self, seconds: float) -> None:
         """Go away for so long; every session is lost."""

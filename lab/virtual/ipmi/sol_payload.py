@@ -86,6 +86,7 @@ class Sol:
         self._open_serial = open_serial
         self._faults = faults
         self._work: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
         self._frozen = False
         self._orphan_ends: float | None = None
         self._begin()
@@ -106,7 +107,13 @@ class Sol:
         self._frozen = False
         if self._work is not None:
             self._work.cancel()
+            self._ending.add(self._work)
+            self._work.add_done_callback(self._ending.discard)
             self._work = None
+
+    async def stopped(self) -> None:
+        """Return when nothing of an earlier owner is at work any more."""
+        await asyncio.gather(*self._ending, return_exceptions=True)
 
     def deactivate(self) -> None:
         """Take the payload from its owner, and tell it (table 15-2, status bit 4)."""
@@ -182,7 +189,7 @@ class Sol:
         try:
             port.write(bytes(self._pending))
             self._pending.clear()
-            while True:
+            while self.owner is session:
                 await serial.arrived.wait()
                 if len(serial.output) < self.settings.threshold:
                     await asyncio.sleep(self.settings.accumulate_s)
@@ -209,7 +216,8 @@ class Sol:
                 self._answered.clear()
                 self.send(session, bytes([self._sequence, 0, 0, _OVERRUN * self._overrun]) + data)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._answered.wait(), self.settings.retry_s)
+                async with asyncio.timeout(self.settings.retry_s):
+                    await self._answered.wait()
                 self._overrun = False
                 rest = data[self._accepted :] if self._accepted < len(data) else b""
                 serial.output[:0] = rest
