@@ -89,7 +89,7 @@ def greeting(tmp_path: Path) -> Iterator[str]:
         pytest.skip("grub-mkimage is not installed")
     served = tmp_path / "served"
     served.mkdir()
-    # OVMF's console is the serial port too; GRUB's own serial driver beside it would print every letter twice.
+    # OVMF's console is the serial port too; GRUB's own serial driver would print every letter twice.
     lines = ["echo http greets", "sleep 2", "reboot"]
     (tmp_path / "grub.cfg").write_text("\n".join(lines))
     modules = ("echo", "sleep", "reboot")
