@@ -51,6 +51,8 @@ USER_WORDS = "no such user, or one that is disabled or locked"
 PASSWORD_WORDS = "incorrect password"  # noqa: S105  # words, no password
 _PROOF_S = 0.4
 """Seconds to wait for a better RAKP 2 after one that proves nothing."""
+_FIRST_S = (0.3, 0.6)
+"""Seconds after which the first message of a log-in is sent again, or the log-in begun anew."""
 _AGAIN_S = 0.7
 """Seconds before the question for a privilege level, which harms nobody, is put again."""
 _FULL = {0x01, 0x0B}
@@ -160,6 +162,7 @@ class LanSession(Session):  # type: ignore[misc]  # pyghmi is untyped
         self.attemptedhash = 256 if self._suites[self._suite] == 17 else 1
         self.localsid = int.from_bytes(os.urandom(4), "little") & 0x7FFFFFFF | 1
         self.rmcptag = random.randrange(1, 200)  # noqa: S311  # tells answers apart, guards nothing
+        self.timeout = random.uniform(*_FIRST_S)  # noqa: S311  # spreads what many ask at once
         self._unproven = False
 
     def _again(self) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+from lab.bmc import quirks
 from lab.bmc.api import Bmc, ByteStream
+from lab.bmc.capability import Identity
 from lab.bmc.chain import BmcChain
 from lab.bmc.provider import Provider
 from lab.bmc.target import Account, Target
@@ -33,20 +35,20 @@ def providers_of(rack: Rack, server: Server) -> list[Provider]:
     bmc = server.bmc
     account = Account(bmc.user, lambda: rack.secret(bmc.password).reveal())
     providers: list[Provider] = []
+    known_quirks = quirks.load(rack.file.parent)
     # Imported where needed: all libraries are slow to load and unneeded where a rack lacks the endpoint.
+    known = quirks.load(rack.file.parent)
     if bmc.redfish is not None:
-        from lab.bmc import quirks
         from lab.bmc.redfish import RedfishBmc
 
         macs = [nic.mac for nic in server.nics]
-        known = quirks.load(rack.file.parent)
         target = Target(server.name, bmc.redfish)
-        providers.append(RedfishBmc(target, account, _trust(rack, bmc.tls), macs, known))
+        providers.append(RedfishBmc(target, account, _trust(rack, bmc.tls), macs, known_quirks))
     if bmc.ipmi is not None:
         from lab.bmc.ipmi import IpmiBmc
 
         host, port = host_and_port(bmc.ipmi)
-        providers.append(IpmiBmc(Target(server.name, bmc.ipmi), host, port, account))
+        providers.append(IpmiBmc(Target(server.name, bmc.ipmi), host, port, account, known))
     if bmc.pdu is not None:
         providers.append(_outlets(rack, server, bmc.pdu))
     return providers
@@ -96,7 +98,10 @@ def open_sol(rack: Rack, server: Server) -> ByteStream:
     reference = bmc.sol_password or bmc.password
     account = Account(bmc.sol_user or bmc.user, lambda: rack.secret(reference).reveal())
     host, port = host_and_port(bmc.ipmi)
-    return SolStream(Target(server.name, bmc.ipmi), host, port, account)
+    # Nobody has asked the BMC who it is yet: what the rack file says of the server must do.
+    seen = Identity(vendor=server.model, model=server.model)
+    behaviour = quirks.load(rack.file.parent).applying(seen).behaviour
+    return SolStream(Target(server.name, bmc.ipmi), host, port, account, behaviour)
 
 
 def _trust(rack: Rack, tls: Tls | Literal["none"] | None) -> Tls | Literal["none"] | None:
