@@ -35,15 +35,14 @@ def providers_of(rack: Rack, server: Server) -> list[Provider]:
     bmc = server.bmc
     account = Account(bmc.user, lambda: rack.secret(bmc.password).reveal())
     providers: list[Provider] = []
-    known_quirks = quirks.load(rack.file.parent)
-    # Imported where needed: all libraries are slow to load and unneeded where a rack lacks the endpoint.
     known = quirks.load(rack.file.parent)
+    # Imported where needed: all libraries are slow to load and unneeded where a rack lacks the endpoint.
     if bmc.redfish is not None:
         from lab.bmc.redfish import RedfishBmc
 
         macs = [nic.mac for nic in server.nics]
         target = Target(server.name, bmc.redfish)
-        providers.append(RedfishBmc(target, account, _trust(rack, bmc.tls), macs, known_quirks))
+        providers.append(RedfishBmc(target, account, _trust(rack, bmc.tls), macs, known))
     if bmc.ipmi is not None:
         from lab.bmc.ipmi import IpmiBmc
 

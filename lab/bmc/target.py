@@ -63,7 +63,8 @@ class Target:
             redact(f"{self.what} {self.address} refuses user or password: {why}"),
             server=self.server,
             tried=redact(tried),
-            next_step=next_step or "check `user` and the secret that `password` names in the rack file",
+            next_step=next_step
+            or "check `user` and `password` in the rack file (on the command line: --user, LAB_BMC_PASSWORD)",
         )
 
     def locked(self, tried: str, why: str) -> BmcAccountLocked:

@@ -148,7 +148,7 @@ def test_import_does_not_send_the_password_to_a_certificate_nobody_vouches_for(
 ) -> None:
     monkeypatch.setenv("LAB_BMC_PASSWORD", "irrelevant")
     ran = lab("rack", "import", "--redfish", str(load_rack(str(rack_file)).servers[0].bmc.redfish))
-    assert ran.code == 30
+    assert ran.code == 35
     assert "is not trusted" in ran.err
     assert "--fingerprint" in ran.err
 
