@@ -11,6 +11,7 @@ from lab.measure.model import Measured
 
 _KERNEL = "uname -srm"
 _DISK = "grep ' /disk ' /proc/mounts"
+_POWER_OFF = "poweroff -d 1 </dev/null >/dev/null 2>&1 &"
 _TYPE = "cat /sys/hypervisor/type 2>/dev/null || echo none"
 
 
@@ -50,8 +51,8 @@ class Linux:
         raise _no_hypervisor(host, f"a guest of kind '{kind}'")
 
     def shutdown(self, host: Host) -> None:
-        """Power off by busybox's init."""
-        host.check("poweroff")
+        """Power off by busybox's init, in a second: by then this order has been answered."""
+        host.check(_POWER_OFF)
 
 
 def _no_hypervisor(host: Host, asked: str) -> ConfigError:

@@ -15,7 +15,7 @@ GOOD = {
     "uname -srm": "Linux 6.1.0-56-amd64 x86_64\n",
     "grep ' /disk ' /proc/mounts": "/dev/nvme0n1p3 /disk ext4 rw,relatime 0 0\n",
     "cat /sys/hypervisor/type 2>/dev/null || echo none": "none\n",
-    "poweroff": "",
+    "poweroff -d 1 </dev/null >/dev/null 2>&1 &": "",
 }
 
 
