@@ -51,7 +51,13 @@ _WHAT_TLS_SAYS = (
         "give the authority's file as `tls.ca` in the rack file, or pin the fingerprint",
     ),
 )
-_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF", "PACKET_LENGTH_TOO_LONG", "UNEXPECTED_MESSAGE")
+_NO_TLS = (
+    "WRONG_VERSION_NUMBER",
+    "RECORD_LAYER_FAILURE",
+    "UNEXPECTED_EOF",
+    "PACKET_LENGTH_TOO_LONG",
+    "UNEXPECTED_MESSAGE",
+)
 
 
 class NoAnswer(Exception):
