@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "nightly: a longer proof, run by `make nightly` only")
     config.addinivalue_line("markers", "recorded: needs the recorded vendor trees beside the checkout")
+    # Started in the background of a script, pytest ignores Ctrl-C, and so would every run that a test starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

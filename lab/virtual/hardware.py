@@ -221,6 +221,8 @@ def _disks(server: Server, built: VirtualServer, media: str | None, order: Mappi
         drive = f"if=none,id={name}-image,format=raw,discard=unmap,cache.no-flush=on,file={_image(index)}"
         shared = f"drive={name}-image,id={name},serial={disk.serial},bootindex={order[name]}"
         wwn = f",wwn=0x{_wwn(server, disk.wwn):016x}" if disk.wwn else ""
+        if bus == "mptsas1068" and not wwn:
+            wwn = f",wwn=0x{_local_wwn(disk.serial or ''):016x}"
         if bus == "ahci":
             device = f"ide-hd,bus={ahci}.{ports},{shared}{wwn}"
             ports += 1
@@ -260,6 +262,11 @@ def _nic(
         "-device",
         f"{built.nics[nic.mac]},id={name},netdev={name}-net,mac={nic.mac}{boot}",
     ]
+
+
+def _local_wwn(serial: str) -> int:
+    """A locally assigned WWN (NAA 3): Linux's mptsas passes by a SAS disk that has none."""
+    return 0x3 << 60 | uuid.uuid5(uuid.NAMESPACE_OID, serial).int >> 68
 
 
 def _wwn(server: Server, text: str) -> int:

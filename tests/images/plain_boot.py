@@ -153,7 +153,7 @@ DISKS = {
         "-device",
         "mptsas1068,id=s0",
         "-device",
-        "scsi-hd,drive=d0,bus=s0.0,serial={serial},bootindex=1",
+        "scsi-hd,drive=d0,bus=s0.0,serial={serial},wwn=0x3000c500a1b2c3d4,bootindex=1",
     ],
     "virtio-blk": ["-device", "virtio-blk-pci,drive=d0,serial={serial},bootindex=1"],
     "virtio-scsi": [

@@ -50,12 +50,15 @@ def run_until(text: str, project: Path, deadline_s: float) -> tuple[int, Path]:
     )
     end = time.monotonic() + deadline_s
     folder = project / "reports" / "run"
-    while not (folder.exists() and any(line.startswith(text) for line in progress(folder))):
-        assert run.poll() is None, "the run ended before it could be interrupted"
-        assert time.monotonic() < end, f"{text} never came"
-        time.sleep(0.2)
-    run.send_signal(signal.SIGINT)
-    return run.wait(180), folder.resolve()
+    try:
+        while not (folder.exists() and any(line.startswith(text) for line in progress(folder))):
+            assert run.poll() is None, "the run ended before it could be interrupted"
+            assert time.monotonic() < end, f"{text} never came"
+            time.sleep(0.2)
+        run.send_signal(signal.SIGINT)
+        return run.wait(180), folder.resolve()
+    finally:
+        run.kill()
 
 
 @pytest.fixture
