@@ -55,7 +55,7 @@ class InsertRequest:
     def body(self) -> Json:
         """What to send now."""
         full: Json = {"Image": self._images[self._image], "Inserted": True, "WriteProtected": True}
-        body = {name: full[name] for name in self._payloads[self._payload]}
+        body: Json = {name: full[name] for name in self._payloads[self._payload]}
         if self._with_protocol:
             body["TransferProtocolType"] = self._protocol
         if self._with_method:

@@ -30,6 +30,7 @@ _LOOK_EVERY_S = 0.5
 _NOT_HERE = {404, 405, 501}
 _MALFORMED = {400, 415, 422}
 _TAKEN = ("already", "resourceinuse", "in use", "vrm0012", "vrm0021")
+_EJECT_BODIES: tuple[Json | None, ...] = ({}, None)
 _EJECT_BY_PATCH: tuple[Json, ...] = (
     {"Image": None, "Inserted": False},
     {"Image": None},
@@ -208,7 +209,7 @@ class RedfishMedia:
         """Ask a drive to let go: `{}` as body, which some demand (Q12), then none; a PATCH without action."""
         reply: Reply | None = None
         if slot.eject is not None:
-            for body in ({}, None):
+            for body in _EJECT_BODIES:
                 reply = self._send(slot, slot.eject, body, evidence)
                 if reply is None or reply.status not in _MALFORMED:
                     break
