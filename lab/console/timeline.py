@@ -35,7 +35,7 @@ def boot_spans(
     A phase begins with the first milestone of its stage and ends where the next one begins; firmware begins
     at power-on, and the last phase ends with its last milestone (services: the login prompt). A Linux
     kernel that starts under a hypervisor is the control domain. A phase of which nothing was seen is left
-    out, the one before it lasting longer; a milestone of an earlier phase than the one reached, such as a
+    out, the one before it lasting longer; so is a last one that has but one milestone, and no length; a milestone of an earlier phase than the one reached, such as a
     second kernel that a guest prints, changes nothing.
 
     Args:
@@ -63,7 +63,8 @@ def boot_spans(
             evidence=evidence,
         )
         for (phase, start, evidence), until in zip(begun, ends, strict=True)
-        if until > start
+        # Lines that arrive together bear one time: a phase between others is kept even without a length.
+        if until > start or phase != begun[-1][0]
     )
 
 
