@@ -24,8 +24,8 @@ from typing import Any
 import psutil
 
 from benchmarks.many_bmcs import PASSWORD, REDFISH_PORT, USER, addresses, ipmi_sims
-from lab.bmc.ipmi_sweep import KEEP_S, Peer, Sweep
-from lab.bmc.redfish import RedfishBmc
+from lab.bmc.ipmi.sweep import KEEP_S, Peer, Sweep
+from lab.bmc.redfish.provider import RedfishBmc
 from lab.bmc.target import Account, Target
 
 ROUNDS = 5

@@ -38,13 +38,13 @@ def providers_of(rack: Rack, server: Server) -> list[Provider]:
     known = quirks.load(rack.file.parent)
     # Imported where needed: all libraries are slow to load and unneeded where a rack lacks the endpoint.
     if bmc.redfish is not None:
-        from lab.bmc.redfish import RedfishBmc
+        from lab.bmc.redfish.provider import RedfishBmc
 
         macs = [nic.mac for nic in server.nics]
         target = Target(server.name, bmc.redfish)
         providers.append(RedfishBmc(target, account, _trust(rack, bmc.tls), macs, known))
     if bmc.ipmi is not None:
-        from lab.bmc.ipmi import IpmiBmc
+        from lab.bmc.ipmi.provider import IpmiBmc
 
         host, port = host_and_port(bmc.ipmi)
         providers.append(IpmiBmc(Target(server.name, bmc.ipmi), host, port, account, known))
@@ -54,9 +54,9 @@ def providers_of(rack: Rack, server: Server) -> list[Provider]:
 
 
 def _outlets(rack: Rack, server: Server, pdu: Pdu) -> Provider:
-    from lab.bmc.pdu import PduOutlets
-    from lab.bmc.pdu_models import known
-    from lab.bmc.snmp import PORT, Credentials, SnmpAgent
+    from lab.bmc.pdu.models import known
+    from lab.bmc.pdu.provider import PduOutlets
+    from lab.bmc.pdu.snmp import PORT, Credentials, SnmpAgent
 
     def secret(reference: str | None) -> Callable[[], str] | None:
         return None if reference is None else lambda: rack.secret(reference).reveal()
@@ -92,7 +92,7 @@ def open_sol(rack: Rack, server: Server) -> ByteStream:
             server=server.name,
             next_step="add `ipmi:` under `bmc:`, or name another console in the rack file",
         )
-    from lab.bmc.sol import SolStream
+    from lab.bmc.sol.stream import SolStream
 
     reference = bmc.sol_password or bmc.password
     account = Account(bmc.sol_user or bmc.user, lambda: rack.secret(reference).reveal())

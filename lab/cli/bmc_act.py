@@ -17,8 +17,8 @@ from lab.cli.output import Json, print_json, print_table, progress
 if TYPE_CHECKING:
     from lab.bmc.bios_profile import Plan
     from lab.bmc.chain import BmcChain
-    from lab.bmc.redfish_reads import RedfishReads
-    from lab.bmc.redfish_update import UpdateResult
+    from lab.bmc.redfish.reads import RedfishReads
+    from lab.bmc.redfish.update import UpdateResult
 
 _SEVERITY = {"warning": "yellow", "critical": "bold red"}
 
@@ -163,7 +163,7 @@ def update(
 
     `lab bmc update r7u12 --rack rack7 --image ./idrac.exe`
     """
-    from lab.bmc.redfish_update import update_firmware
+    from lab.bmc.redfish.update import update_firmware
 
     _typed_name(server, image, typed)
     with acting(rack, server, "update") as bmc:
@@ -200,7 +200,7 @@ def _typed_name(server: str, image: str, typed: str | None) -> None:
 
 
 def _redfish_of(bmc: BmcChain) -> RedfishReads:
-    from lab.bmc.redfish_reads import RedfishReads
+    from lab.bmc.redfish.reads import RedfishReads
     from lab.errors import ConfigError
 
     for provider in bmc.providers:

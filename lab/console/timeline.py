@@ -35,8 +35,8 @@ def boot_spans(
     A phase begins with the first milestone of its stage and ends where the next one begins; firmware begins
     at power-on, and the last phase ends with its last milestone (services: the login prompt). A Linux
     kernel that starts under a hypervisor is the control domain. A phase of which nothing was seen is left
-    out, the one before it lasting longer; so is a last one that has but one milestone, and no length; a milestone of an earlier phase than the one reached, such as a
-    second kernel that a guest prints, changes nothing.
+    out, the one before it lasting longer, and so is a last phase without a length; a milestone of an earlier
+    phase than the one reached, such as a second kernel that a guest prints, changes nothing.
 
     Args:
         matches: milestones of this boot, in the order they were seen; other stages are passed over.

@@ -75,8 +75,8 @@ class Privacy(Strict):
 class Pdu(Strict):
     """The outlets of one PDU that feed this server, all of them: a server with two supplies has two.
 
-    `snmp` is `HOST` or `HOST:PORT` (default 161). `model` names an entry of lab/bmc/pdus.yaml; a PDU that is
-    not there is described by `oid`. `community` goes with versions 1 and 2c, `user`, `auth` and `privacy`
+    `snmp` is `HOST` or `HOST:PORT` (default 161). `model` names an entry of lab/bmc/pdu/pdus.yaml; a PDU
+    that is not there is described by `oid`. `community` goes with versions 1 and 2c, `user`, `auth` and `privacy`
     with version 3, and `context` where its agent has several. `off_s` is how long a power cycle keeps the
     outlets off, in seconds.
     """
@@ -126,7 +126,7 @@ class Pdu(Strict):
 
     def _check_model(self, model: str) -> None:
         # Here, not above: whoever reads a rack file without PDUs need not load their list.
-        from lab.bmc.pdu_models import known
+        from lab.bmc.pdu.models import known
 
         models = known()
         if model not in models:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.bmc.ipmi import IpmiBmc
+from lab.bmc.ipmi.provider import IpmiBmc
 from lab.bmc.target import Account, Target
 from tests.bmc import ipmi_sim, scripted_redfish
 

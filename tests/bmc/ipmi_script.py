@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from lab.bmc.ipmi import IpmiBmc
-from lab.bmc.ipmi_session import CompletionCode, IpmiSession
+from lab.bmc.ipmi.provider import IpmiBmc
+from lab.bmc.ipmi.session import CompletionCode, IpmiSession
 from lab.bmc.target import Account, Target
 
 Reply = bytes | int

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from lab.bmc.redfish import RedfishBmc
+from lab.bmc.redfish.provider import RedfishBmc
 from lab.bmc.target import Account, Target
 
 Json = dict[str, Any]

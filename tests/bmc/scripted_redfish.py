@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from lab.bmc.redfish import RedfishBmc
+from lab.bmc.redfish.provider import RedfishBmc
 from lab.bmc.target import Account, Target
 from lab.rack.model import Tls
 

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.bmc.pdu import PduOutlets
-from lab.bmc.pdu_models import known
-from lab.bmc.snmp import Credentials, SnmpAgent
+from lab.bmc.pdu.models import known
+from lab.bmc.pdu.provider import PduOutlets
+from lab.bmc.pdu.snmp import Credentials, SnmpAgent
 from lab.bmc.target import Target
 from lab.deadline import Deadline
 from tests.bmc.ipmi_sim import free_port

@@ -11,14 +11,14 @@ from typing import Any, cast
 
 import pytest
 
-from lab.bmc import redfish_connection
 from lab.bmc.answered import as_text
 from lab.bmc.api import Answer, BootDevice, MediaSource, Outcome, PowerAction
 from lab.bmc.chain import BmcChain
-from lab.bmc.ipmi import IpmiBmc
+from lab.bmc.ipmi.provider import IpmiBmc
 from lab.bmc.open import host_and_port, open_bmc, open_sol
 from lab.bmc.provider import Provider
-from lab.bmc.redfish import RedfishBmc
+from lab.bmc.redfish import connection as redfish_connection
+from lab.bmc.redfish.provider import RedfishBmc
 from lab.bmc.target import Target, Unsupported
 from lab.errors import BmcCredentials, BmcRefused, BmcUnreachable, ConfigError, MissingSecret
 from lab.rack.model import Rack

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lab.bmc import ipmi_session
 from lab.bmc.api import BootDevice, MediaSource, Outcome, PowerAction
-from lab.bmc.ipmi import IpmiBmc
+from lab.bmc.ipmi import session as ipmi_session
+from lab.bmc.ipmi.provider import IpmiBmc
 from lab.bmc.target import Account, Target, Unsupported
 from lab.errors import BmcCredentials, BmcUnreachable
 from tests.bmc.ipmi_sim import PASSWORD, USER, Simulator, free_port

@@ -12,10 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lab.bmc import ipmi_fru, ipmi_manager, ipmi_sdr, ipmi_sel, ipmi_sensors
 from lab.bmc.api import BootDevice
-from lab.bmc.ipmi import IpmiBmc
-from lab.bmc.ipmi_sdr import FruLocator, Repository
+from lab.bmc.ipmi import fru as ipmi_fru
+from lab.bmc.ipmi import manager as ipmi_manager
+from lab.bmc.ipmi import sdr as ipmi_sdr
+from lab.bmc.ipmi import sel as ipmi_sel
+from lab.bmc.ipmi import sensors as ipmi_sensors
+from lab.bmc.ipmi.provider import IpmiBmc
+from lab.bmc.ipmi.sdr import FruLocator, Repository
 from lab.bmc.target import Unsupported
 from lab.deadline import Deadline
 from lab.errors import LabError

@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 
-from lab.bmc import ipmi_manager, ipmi_session, power, quirks
+from lab.bmc import power, quirks
 from lab.bmc.api import BootDevice, Outcome, PowerAction
 from lab.bmc.bill import FirmwareMode
 from lab.bmc.capability import Area
-from lab.bmc.ipmi import IpmiBmc
+from lab.bmc.ipmi import manager as ipmi_manager
+from lab.bmc.ipmi import session as ipmi_session
+from lab.bmc.ipmi.provider import IpmiBmc
 from lab.bmc.quirk_model import Behaviour, QuirkFile
 from lab.bmc.quirks import Catalogue
-from lab.bmc.sol import SolStream
+from lab.bmc.sol.stream import SolStream
 from lab.bmc.target import Account, Target, Unsupported
 from lab.errors import BmcAccountLocked, BmcBusy, BmcCredentials, BmcRefused, LabFault
 from lab.virtual.ipmi.faults import IpmiFaults

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lab.bmc.api import BootDevice, Outcome, PowerAction
-from lab.bmc.ipmi import IpmiBmc
+from lab.bmc.ipmi.provider import IpmiBmc
 from lab.bmc.target import Account, Target
 from tests.bmc.ipmi_sim import PASSWORD, USER, free_port
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyghmi.ipmi.private.session import Session
 
-from lab.bmc.ipmi_sweep import Peer, Sweep
+from lab.bmc.ipmi.sweep import Peer, Sweep
 from lab.bmc.target import Account, Target
 from lab.errors import BmcCredentials, BmcUnreachable
 from tests.bmc import ipmi_sim

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from lab.bmc import pdu as pdu_module
-from lab.bmc import snmp
 from lab.bmc.api import Outcome, PowerAction
 from lab.bmc.capability import Area
 from lab.bmc.chain import BmcChain
 from lab.bmc.open import open_bmc
-from lab.bmc.pdu import PduOutlets
-from lab.bmc.pdu_models import known
-from lab.bmc.redfish import RedfishBmc
-from lab.bmc.snmp import Credentials
+from lab.bmc.pdu import provider as pdu_module
+from lab.bmc.pdu import snmp
+from lab.bmc.pdu.models import known
+from lab.bmc.pdu.provider import PduOutlets
+from lab.bmc.pdu.snmp import Credentials
+from lab.bmc.redfish.provider import RedfishBmc
 from lab.bmc.target import Account, Target, Unsupported
 from lab.errors import BmcBusy, BmcCredentials, BmcRefused, BmcUnreachable, LabFault
 from lab.rack.model import Rack

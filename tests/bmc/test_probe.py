@@ -10,9 +10,9 @@ import pytest
 
 from lab import paths
 from lab.bmc.capability import Area, Capability, Identity, Matrix
-from lab.bmc.ipmi import IpmiBmc
+from lab.bmc.ipmi.provider import IpmiBmc
 from lab.bmc.probe import Probe, ProbeReport, probe
-from lab.bmc.redfish import RedfishBmc
+from lab.bmc.redfish.provider import RedfishBmc
 from lab.bmc.target import Account, Target
 from lab.errors import BmcCertificate, BmcCredentials, BmcUnreachable, MissingSecret
 from lab.schemas import schema_of

@@ -15,7 +15,7 @@ import pytest
 from lab.bmc.api import BootDevice, MediaSource, PowerAction
 from lab.bmc.chain import BmcChain
 from lab.bmc.power import switch_off
-from lab.bmc.redfish import RedfishBmc
+from lab.bmc.redfish.provider import RedfishBmc
 from lab.bmc.target import Account, Target
 from lab.errors import LabFault
 from tests.bmc.test_redfish_profiles import hurried

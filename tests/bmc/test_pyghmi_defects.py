@@ -19,12 +19,12 @@ import pytest
 from pyghmi.ipmi import command, console
 from pyghmi.ipmi.private.session import Session
 
-from lab.bmc import pyghmi_loop
 from lab.bmc.api import BootDevice
-from lab.bmc.ipmi import IpmiBmc
-from lab.bmc.ipmi_lan import LanSession
-from lab.bmc.sol import SolStream
-from lab.bmc.sol_session import TAKEN, SolSession
+from lab.bmc.ipmi import pyghmi_loop
+from lab.bmc.ipmi.lan import LanSession
+from lab.bmc.ipmi.provider import IpmiBmc
+from lab.bmc.sol.session import TAKEN, SolSession
+from lab.bmc.sol.stream import SolStream
 from lab.bmc.target import Account, Target, Unsupported
 from lab.errors import LabFault
 from lab.virtual.ipmi.faults import IpmiFaults
@@ -331,7 +331,7 @@ def test_names_in_packed_ascii_do_not_hang(monkeypatch: pytest.MonkeyPatch) -> N
     """An eleventh, found since: pyghmi decodes the first three bytes of such a name for ever."""
     from pyghmi.ipmi import sdr
 
-    from lab.bmc import ipmi_sdr
+    from lab.bmc.ipmi import sdr as ipmi_sdr
 
     rounds = iter(range(5))
     monkeypatch.setattr(sdr, "chr", lambda code: str(next(rounds)), raising=False)

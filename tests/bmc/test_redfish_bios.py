@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from lab import paths, schemas
-from lab.bmc import bios_profile, redfish_bios
+from lab.bmc import bios_profile
 from lab.bmc.api import Attribute, Bios, Outcome
 from lab.bmc.bios_profile import BiosProfile
+from lab.bmc.redfish import bios as redfish_bios
 from lab.bmc.target import Unsupported
 from lab.errors import BmcRefused, ConfigError, UnknownName
 from tests.bmc.scripted_redfish import ROOT, SYSTEM, Answer, Request, Service, ref

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from lab.bmc import redfish_connection
 from lab.bmc.api import BootDevice, MediaSource, Outcome, PowerAction
+from lab.bmc.redfish import connection as redfish_connection
 from lab.bmc.target import Unsupported
 from lab.errors import BmcCredentials, BmcRefused, BmcUnreachable, LabError, LabFault
 from lab.rack.model import Tls

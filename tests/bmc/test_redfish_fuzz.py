@@ -11,23 +11,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lab.bmc import (
-    redfish_bios,
-    redfish_boot_plan,
-    redfish_facts,
-    redfish_slots,
-    redfish_task,
-    redfish_update,
-)
 from lab.bmc.api import Answer, BootDevice, Power, PowerAction
 from lab.bmc.capability import Identity
 from lab.bmc.quirks import applying
-from lab.bmc.redfish_json import moment
-from lab.bmc.redfish_media import RedfishMedia
-from lab.bmc.redfish_power import RedfishPower
-from lab.bmc.redfish_reads import RedfishReads
-from lab.bmc.redfish_reply import Reply
-from lab.bmc.redfish_tree import RedfishTree
+from lab.bmc.redfish import bios as redfish_bios
+from lab.bmc.redfish import boot_plan as redfish_boot_plan
+from lab.bmc.redfish import facts as redfish_facts
+from lab.bmc.redfish import slots as redfish_slots
+from lab.bmc.redfish import task as redfish_task
+from lab.bmc.redfish import update as redfish_update
+from lab.bmc.redfish.json import moment
+from lab.bmc.redfish.media import RedfishMedia
+from lab.bmc.redfish.power import RedfishPower
+from lab.bmc.redfish.reads import RedfishReads
+from lab.bmc.redfish.reply import Reply
+from lab.bmc.redfish.tree import RedfishTree
 from lab.bmc.target import Target, Unsupported
 from lab.deadline import Deadline
 from lab.errors import LabError

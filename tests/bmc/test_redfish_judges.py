@@ -17,7 +17,7 @@ from lab.bmc import bios_profile
 from lab.bmc.api import BootDevice, LogMark, MediaSource, Outcome, PowerAction
 from lab.bmc.bill import FirmwareMode
 from lab.bmc.capability import Area
-from lab.bmc.redfish import RedfishBmc
+from lab.bmc.redfish.provider import RedfishBmc
 from lab.bmc.target import Account, Target, Unsupported
 from lab.errors import BmcRefused
 from tests.bmc import recorded_tree

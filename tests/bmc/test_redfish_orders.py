@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lab.bmc import power, redfish_media
+from lab.bmc import power
 from lab.bmc.api import BootDevice, MediaSource, Outcome, PowerAction
+from lab.bmc.redfish import media as redfish_media
 from lab.bmc.target import Unsupported
 from lab.errors import BmcRefused
 from tests.bmc.scripted_redfish import CD, RESET, SYSTEM, Answer, Request, Service
@@ -171,7 +172,7 @@ def test_an_insert_that_never_arrived_is_sent_once_more(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redfish_media, "SETTLE_S", 0.5)
-    monkeypatch.setattr("lab.bmc.redfish_connection.WRITE_S", 0.3)
+    monkeypatch.setattr("lab.bmc.redfish.connection.WRITE_S", 0.3)
     lost = Answer(204, delay=0.8)
     service.script = lambda r: lost if r.path == INSERT and service.count("POST", INSERT) == 1 else None
     answer = service.bmc().insert_media(MediaSource("http://127.0.0.1/x.iso"))

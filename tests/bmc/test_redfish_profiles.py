@@ -15,7 +15,7 @@ from lab.bmc import power, quirks
 from lab.bmc.api import BootDevice, MediaSource, Outcome, PowerAction
 from lab.bmc.quirk_model import Quirk
 from lab.bmc.quirks import Catalogue
-from lab.bmc.redfish import RedfishBmc
+from lab.bmc.redfish.provider import RedfishBmc
 from lab.bmc.target import Account, Target, Unsupported
 from lab.errors import LabFault
 from lab.virtual import profiles

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from lab.bmc import redfish_connection, redfish_identity, redfish_manager
 from lab.bmc.api import LogMark, Outcome, SessionSeen, Tpm
 from lab.bmc.bill import DiskSeen, Port
 from lab.bmc.capability import Area
+from lab.bmc.redfish import connection as redfish_connection
+from lab.bmc.redfish import identity as redfish_identity
+from lab.bmc.redfish import manager as redfish_manager
 from lab.bmc.target import Unsupported
 from lab.errors import BmcRefused, BmcUnreachable, LabFault
 from tests.bmc.scripted_redfish import MANAGER, ROOT, SYSTEM, Answer, Request, Service, ref

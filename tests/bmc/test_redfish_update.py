@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from lab.bmc import redfish_connection, redfish_task, redfish_update
 from lab.bmc.api import Bmc, Outcome
-from lab.bmc.redfish_update import UpdateResult, update_firmware
+from lab.bmc.redfish import connection as redfish_connection
+from lab.bmc.redfish import task as redfish_task
+from lab.bmc.redfish import update as redfish_update
+from lab.bmc.redfish.update import UpdateResult, update_firmware
 from lab.errors import BmcRefused, ConfigError, LabFault
 from tests.bmc.scripted_redfish import ROOT, Answer, Request, Service, ref
 
@@ -269,8 +271,8 @@ def test_no_test_run_can_reach_firmware_updates() -> None:
 
 
 def test_the_provider_itself_does_not_load_it() -> None:
-    loads = "import sys, lab.bmc.redfish, lab.bmc.open, lab.pytest_plugin"
-    code = f"{loads}; print('lab.bmc.redfish_update' in sys.modules)"
+    loads = "import sys, lab.bmc.redfish.provider, lab.bmc.open, lab.pytest_plugin"
+    code = f"{loads}; print('lab.bmc.redfish.update' in sys.modules)"
     told = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )

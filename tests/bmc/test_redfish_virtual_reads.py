@@ -10,8 +10,8 @@ import pytest
 from lab.bmc import bios_profile
 from lab.bmc.api import LogMark, Outcome
 from lab.bmc.capability import Area
-from lab.bmc.redfish import RedfishBmc
-from lab.bmc.redfish_update import update_firmware
+from lab.bmc.redfish.provider import RedfishBmc
+from lab.bmc.redfish.update import update_firmware
 from lab.bmc.target import Account, Target, Unsupported
 from lab.errors import BmcRefused
 from tests.virtual.bare_bmc import PASSWORD, BareBmc, bare_bmc

@@ -10,12 +10,12 @@ from collections.abc import Callable
 import pytest
 
 from lab import paths
-from lab.bmc import session_ledger
 from lab.bmc.api import BootDevice, Outcome, PowerAction
 from lab.bmc.quirk_model import Behaviour
-from lab.bmc.redfish_etag import IfMatch, ladder
-from lab.bmc.redfish_reply import Reply
-from lab.bmc.redfish_task import TaskEnd, follow
+from lab.bmc.redfish import session_ledger
+from lab.bmc.redfish.etag import IfMatch, ladder
+from lab.bmc.redfish.reply import Reply
+from lab.bmc.redfish.task import TaskEnd, follow
 from lab.deadline import Deadline
 from lab.errors import BmcAccountLocked, BmcBusy, BmcRefused, LabFault
 from tests.bmc import scripted_redfish as scripted
@@ -72,7 +72,7 @@ class TestSessions:
     def test_a_session_left_by_a_killed_process_is_deleted_at_the_next_start(self, service: Service) -> None:
         code = (
             "import sys, os, signal\n"
-            "from lab.bmc.redfish import RedfishBmc\n"
+            "from lab.bmc.redfish.provider import RedfishBmc\n"
             "from lab.bmc.target import Account, Target\n"
             "bmc = RedfishBmc(Target('s', sys.argv[1]), Account(sys.argv[2], lambda: sys.argv[3]), 'none')\n"
             "bmc.power(); os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -255,7 +255,7 @@ class TestTasks:
     def test_one_just_created_may_be_unknown_for_a_while(
         self, service: Service, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("lab.bmc.redfish_task._GRACE_EVERY_S", 0.1)
+        monkeypatch.setattr("lab.bmc.redfish.task._GRACE_EVERY_S", 0.1)
         ended = self.end(service, Answer(404), Answer(404), Answer(200, {"TaskState": "Completed"}))
         assert ended.how == "done"
 

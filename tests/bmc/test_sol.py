@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.bmc.sol import SolStream
+from lab.bmc.sol.stream import SolStream
 from lab.bmc.target import Account, Target
 from lab.errors import BmcCredentials, ConsoleLost
 from tests.bmc.ipmi_sim import PASSWORD, SOL_PASSWORD, SOL_USER, USER, Simulator
@@ -110,7 +110,7 @@ def test_a_console_held_by_another_client_is_freed_once_and_both_are_told(consol
 
 def test_the_process_ends_with_its_parent(sim: Simulator) -> None:
     code = (
-        "import os, sys; from lab.bmc.sol import SolStream; from lab.bmc.target import *\n"
+        "import os, sys; from lab.bmc.sol.stream import SolStream; from lab.bmc.target import *\n"
         f"account = Account('{SOL_USER}', lambda: sys.stdin.readline().strip())\n"
         f"s = SolStream(Target('x', 'x'), '127.0.0.1', {sim.port}, account)\n"
         "print(s._process.pid, flush=True); os.kill(os.getpid(), 9)"

@@ -7,10 +7,10 @@ import select
 
 import pytest
 
-from lab.bmc import sol_child
-from lab.bmc.sol_child import Holder, Order, ParentGone
-from lab.bmc.sol_frames import Kind
-from lab.bmc.sol_session import HELD, TAKEN
+from lab.bmc.sol import child as sol_child
+from lab.bmc.sol.child import Holder, Order, ParentGone
+from lab.bmc.sol.frames import Kind
+from lab.bmc.sol.session import HELD, TAKEN
 
 
 class Session:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.bmc import sol_session
-from lab.bmc.sol_session import SolSession
+from lab.bmc.sol import session as sol_session
+from lab.bmc.sol.session import SolSession
 
 
 class Bench(SolSession):

@@ -17,8 +17,9 @@ from socket import SOCK_DGRAM, SOCK_STREAM
 import pytest
 import trustme
 
-from lab.bmc import ipmi_session, redfish_connection
+from lab.bmc.ipmi import session as ipmi_session
 from lab.bmc.open import providers_of
+from lab.bmc.redfish import connection as redfish_connection
 from lab.cli.address import typed_rack
 from lab.errors import (
     BmcAccountLocked,

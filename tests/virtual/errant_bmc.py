@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import requests
 
-from lab.bmc.redfish import RedfishBmc
+from lab.bmc.redfish.provider import RedfishBmc
 from lab.bmc.target import Account as Credentials
 from lab.bmc.target import Target
 from lab.rack.virtual import FaultEntry, VirtualBmc

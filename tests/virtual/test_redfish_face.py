@@ -304,7 +304,7 @@ def test_sessions_end_by_delete_and_are_limited(client: Untyped, url: str, tiny:
         return requests.request(method, url + path, headers=headers, verify=tiny.ca, timeout=10).status_code
 
     # Sessions of tests before may end meanwhile, so what counts is how many are open when one is refused.
-    sessions = []
+    sessions: list[requests.Response] = []
     while (answer := login()).status_code == 201 and len(sessions) < SESSION_LIMIT:
         sessions.append(answer)
     refused = answer

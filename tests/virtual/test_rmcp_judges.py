@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from lab.bmc.api import BootDevice, Outcome, PowerAction
-from lab.bmc.ipmi import IpmiBmc
-from lab.bmc.sol import SolStream
+from lab.bmc.ipmi.provider import IpmiBmc
+from lab.bmc.sol.stream import SolStream
 from lab.bmc.target import Account, Target
 from lab.deadline import Deadline
 from lab.errors import BmcCredentials

@@ -1,0 +1,1 @@
+"""BMCs by IPMI over LAN, on pyghmi: `provider` is the way in."""

@@ -1,0 +1,1 @@
+"""BMCs by Redfish: `provider` is the way in."""
