@@ -76,9 +76,9 @@ class Pdu(Strict):
     """The outlets of one PDU that feed this server, all of them: a server with two supplies has two.
 
     `snmp` is `HOST` or `HOST:PORT` (default 161). `model` names an entry of lab/bmc/pdu/pdus.yaml; a PDU
-    that is not there is described by `oid`. `community` goes with versions 1 and 2c, `user`, `auth` and `privacy`
-    with version 3, and `context` where its agent has several. `off_s` is how long a power cycle keeps the
-    outlets off, in seconds.
+    that is not there is described by `oid`. `community` goes with versions 1 and 2c, `user`, `auth` and
+    `privacy` with version 3, and `context` where its agent has several. `off_s` is how long a power cycle
+    keeps the outlets off, in seconds.
     """
 
     snmp: HostMaybePort

@@ -157,7 +157,7 @@ def test_quirks_beside_racks_are_no_rack(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_every_knob_is_described_and_used() -> None:
     described = Behaviour.__doc__ or ""
-    code = "".join(file.read_text() for file in Path(quirks.__file__).parent.glob("*.py"))
+    code = "".join(file.read_text() for file in Path(quirks.__file__).parent.rglob("*.py"))
     assert [knob for knob in Behaviour.model_fields if f"        {knob}: " not in described] == []
     assert [knob for knob in Behaviour.model_fields if f".{knob}" not in code] == []
 
