@@ -34,6 +34,7 @@ nightly: setup ## The longer proofs, resumable cell by cell.
 bench: setup ## Our speed beside the peers', in one run.
 	.venv/bin/python -m benchmarks.provision
 	.venv/bin/python -m benchmarks.overhead
+	.venv/bin/python -m benchmarks.bmc
 
 setup: packages $(STAMPS)/python $(STAMPS)/node
 

@@ -58,6 +58,7 @@ def cells() -> list[Cell]:
         Cell("lab-nightly-tests", [*PYTEST, "tests", "-m", "nightly", "--timeout", "1800"], 3600),
         *whole,
         Cell("provision-benchmark", [sys.executable, "-m", "benchmarks.provision", "--json"], 1500),
+        Cell("bmc-benchmark", [sys.executable, "-m", "benchmarks.bmc", "--hold", "600", "--json"], 900),
         Cell("overhead-benchmark", [sys.executable, "-m", "benchmarks.overhead", "--json"], 600),
     ]
 
