@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.bmc.ipmi.provider import IpmiBmc
+from lab.bmc.sol import stream as sol_stream
 from lab.bmc.target import Account, Target
 from tests.bmc import ipmi_sim, scripted_redfish
 
@@ -43,3 +44,14 @@ def everything_logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixt
     for name in ("redfish.rest.v1", "urllib3", "requests", "lab"):
         caplog.set_level(logging.DEBUG, logger=name)
     return caplog
+
+
+@pytest.fixture
+def sol_in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SOL consoles notice what is wrong five times sooner; for tests that are not about how long it takes."""
+    hurry = (
+        "from lab.bmc.sol import child, sender, session; "
+        "sender.SILENT_S, sender.RESEND_S, session.ALIVE_EVERY_S = 0.6, 0.2, 0.3; "
+        "raise SystemExit(child.main())"
+    )
+    monkeypatch.setattr(sol_stream, "_CHILD", ("-c", hurry))

@@ -373,18 +373,24 @@ def test_sol_of_an_orphan_is_freed_before_it_is_ours(errant: Errant) -> None:
 
 @pytest.mark.parametrize(
     "faults",
-    [{"sol_at_power_change": "dropped"}, {"sol_deactivate": {"times": 1}}],
+    [
+        {"sol_at_power_change": "dropped"},
+        {"sol_at_power_change": "frozen"},
+        {"sol_deactivate": {"times": 1}},
+    ],
     ids=str,
 )
-def test_a_console_that_ends_is_attached_again_and_the_gap_is_told(
-    errant: Errant, faults: dict[str, Any]
+def test_a_console_that_ends_or_freezes_is_attached_again_and_the_gap_is_told(
+    errant: Errant, faults: dict[str, Any], sol_in_a_hurry: None
 ) -> None:
     bmc, ours = errant(**faults)
     stream = console(bmc)
+    bmc.wait(lambda: bmc.call(lambda: bmc.responder.bmc.sol._heard_sequence) > 0, "the console to be asked")
     ours.set_power(PowerAction.ON)
     bmc.print(b"hello\r\n")
     events = told(stream, "console back")
     assert events[0].startswith("gap: console lost")
+    assert ("froze" in events[0]) == ("frozen" in faults.values())
     stream.close()
 
 

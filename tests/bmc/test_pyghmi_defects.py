@@ -28,7 +28,7 @@ from lab.bmc.sol.stream import SolStream
 from lab.bmc.target import Account, Target, Unsupported
 from lab.errors import LabFault
 from lab.virtual.ipmi.faults import IpmiFaults
-from tests.bmc.test_sol_packets import Bench
+from tests.bmc.test_sol_packets import Bench, numbered
 from tests.virtual.responder import PASSWORD, SOL_PASSWORD, SOL_USER, USER, Running, responder
 
 
@@ -155,12 +155,13 @@ def test_6_an_acknowledgement_in_the_last_window_counts(monkeypatch: pytest.Monk
     assert {"error": "Connection lost"} in plain.told
 
     ours = Bench()
+    numbered(ours)
     ours.type(b"x")
     for _ in range(1 + 5):
-        ours._resend_at = 0.0
-        ours._send_more()
-    ours.arrive(0, ack=1, took=1)
-    ours._send_more()
+        ours._sender._resend_at = 0.0
+        ours._sender.turn()
+    ours.arrive(0, ack=2, took=1)
+    ours._sender.turn()
     assert ours.lost is None
 
 

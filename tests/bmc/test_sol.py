@@ -85,7 +85,9 @@ def test_the_password_is_in_no_argument_and_no_environment(
         assert SOL_PASSWORD.encode() not in Path(f"/proc/{pid}/{file}").read_bytes()
 
 
-def test_a_bmc_that_restarts_gives_a_gap_and_comes_back(sim: Simulator, console: Open) -> None:
+def test_a_bmc_that_restarts_gives_a_gap_and_comes_back(
+    sim: Simulator, console: Open, sol_in_a_hurry: None
+) -> None:
     stream = console()
     sim.stop()
     _, events = read_until(stream, told("console lost"))

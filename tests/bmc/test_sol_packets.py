@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.bmc.sol import sender as sol_sender
 from lab.bmc.sol import session as sol_session
+from lab.bmc.sol.sender import Sender
 from lab.bmc.sol.session import SolSession
 
 
@@ -21,8 +23,7 @@ class Bench(SolSession):
         self.output, self.told, self.sent = bytearray(), list[str](), list[bytes]()
         self.ipmi_session: Any = SimpleNamespace(logged=1, send_payload=self._keep)
         self._output, self._event, self.lost = self.output.extend, self.told.append, None
-        self._input, self._sent, self._sent_seq = bytearray(), b"", 0
-        self._resend_at, self._resends, self._unanswered, self._power_lost = 0.0, 0, 0, False
+        self._sender, self._unanswered = Sender(self._emit, self._event, self._lose), 0
         self.remseq = self.lastsize = 0
 
     def _keep(self, payload: bytearray, **_: object) -> None:
@@ -78,21 +79,30 @@ def test_an_unasked_deactivation_ends_the_session_at_once(bench: Bench) -> None:
     assert bench.lost == sol_session.TAKEN
 
 
+def numbered(bench: Bench) -> None:
+    """The empty packet before any input, acknowledged."""
+    bench._sender.turn()
+    bench.arrive(0, ack=1)
+    assert bench.sent.pop() == bytes((1, 0, 0, 0))
+
+
 def test_what_was_not_accepted_is_sent_again(bench: Bench) -> None:
+    numbered(bench)
     bench.type(b"reboot\r")
-    bench._send_more()
-    bench.arrive(0, ack=1, took=3, status=0x40)
-    bench._send_more()
-    assert bench.sent == [bytes((1, 0, 0, 0)) + b"reboot\r", bytes((2, 0, 0, 0)) + b"oot\r"]
+    bench._sender.turn()
+    bench.arrive(0, ack=2, took=3, status=0x40)
+    bench._sender.turn()
+    assert bench.sent == [bytes((2, 0, 0, 0)) + b"reboot\r", bytes((3, 0, 0, 0)) + b"oot\r"]
 
 
 def test_an_acknowledgement_of_the_last_try_counts(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sol_session, "RESEND_S", 0.0)
+    monkeypatch.setattr(sol_sender, "RESEND_S", 0.0)
+    numbered(bench)
     bench.type(b"x")
-    for _ in range(1 + sol_session.RESENDS):
-        bench._send_more()
-    bench.arrive(0, ack=1, took=1)
-    bench._send_more()
+    for _ in range(1 + sol_sender.RESENDS):
+        bench._sender.turn()
+    bench.arrive(0, ack=2, took=1)
+    bench._sender.turn()
     assert bench.lost is None
     assert bench.quiet
 
@@ -100,19 +110,46 @@ def test_an_acknowledgement_of_the_last_try_counts(bench: Bench, monkeypatch: py
 def test_input_that_nobody_acknowledges_is_a_lost_session(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sol_session, "RESEND_S", 0.0)
+    monkeypatch.setattr(sol_sender, "RESEND_S", 0.0)
+    numbered(bench)
     bench.type(b"x")
-    for _ in range(2 + sol_session.RESENDS):
-        bench._send_more()
-    assert bench.lost == "input is not acknowledged"
+    for _ in range(2 + sol_sender.RESENDS):
+        bench._sender.turn()
+    assert bench.lost == sol_sender.UNACKNOWLEDGED
     assert len(set(bench.sent)) == 1
 
 
 def test_input_goes_in_small_pieces(bench: Bench) -> None:
+    numbered(bench)
     bench.type(b"0123456789abcdefXYZ")
-    bench._send_more()
-    assert bench.sent == [bytes((1, 0, 0, 0)) + b"0123456789abcdef"]
-    assert bench._resend_at > time.monotonic()
+    bench._sender.turn()
+    assert bench.sent == [bytes((2, 0, 0, 0)) + b"0123456789abcdef"]
+    assert bench._sender._resend_at > time.monotonic()
+
+
+def test_a_console_that_answered_and_falls_silent_is_frozen(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sol_sender, "RESEND_S", 0.0)
+    monkeypatch.setattr(sol_sender, "SILENT_S", 0.0)
+    numbered(bench)
+    for _ in range(2 + sol_sender.RESENDS):
+        bench._sender.turn()
+    assert bench.lost == sol_sender.FROZEN
+
+
+def test_a_bmc_that_never_acknowledges_an_empty_packet_is_not_called_frozen(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sol_sender, "RESEND_S", 0.0)
+    monkeypatch.setattr(sol_sender, "SILENT_S", 0.0)
+    for _ in range(20):
+        bench._sender.turn()
+    assert bench.lost is None
+    assert len(bench.sent) == sol_sender.ASKS_IN_VAIN
+    bench.type(b"x")
+    bench._sender.turn()
+    assert bench.sent[-1][4:] == b"x"
 
 
 @given(st.lists(st.binary(max_size=300), max_size=30))

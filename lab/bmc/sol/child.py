@@ -120,10 +120,15 @@ class Holder:
             while not session.connected and session.lost is None and time.monotonic() < deadline:
                 session.pump(_PUMP_S)
                 self._check_parent()
+                self._check_wanted()
         except STUMBLES as problem:
             if session is not None:
                 session.release()
             return None, f"{type(problem).__name__}: {problem}"
+        except ParentGone:
+            if session is not None:
+                self._break_off(session)
+            raise
         self._freed_another |= session.freed_another
         if session.connected and session.lost is None:
             return session, ""
@@ -153,6 +158,14 @@ class Holder:
                 session.pump(_PUMP_S)
             session.release()
 
+    def _break_off(self, session: SolSession) -> None:
+        """Leave in the middle of a log-in: the BMC may have a session already that is not known here yet."""
+        deadline = time.monotonic() + _LEAVE_S
+        with contextlib.suppress(*STUMBLES):
+            while not session.connected and session.lost is None and time.monotonic() < deadline:
+                session.pump(_PUMP_S)
+            session.release()
+
     def _announce(self, down_since: float | None) -> None:
         if self._freed_another:
             self._freed_another = False
@@ -179,6 +192,13 @@ class Holder:
 
     def _check_parent(self) -> None:
         if os.getppid() != self._parent:
+            raise ParentGone
+
+    def _check_wanted(self) -> None:
+        """While the console is being opened nobody reads what is typed; that its writer left is heard."""
+        heard = select.poll()
+        heard.register(0, 0)
+        if heard.poll(0):
             raise ParentGone
 
     def _print(self, data: bytes) -> None:

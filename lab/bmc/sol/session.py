@@ -17,19 +17,16 @@ from pyghmi.ipmi.private.session import Session
 
 from lab.bmc.ipmi import pyghmi_loop
 from lab.bmc.ipmi.lan import SUITES, LanSession
+from lab.bmc.sol.sender import Sender
 
-PIECE = 16
-"""Bytes per packet of input: more upsets ipmi_sim, and the least that a BMC must take is 16."""
 TAKEN = "another client took it, or the BMC deactivated it"
 HELD = "SOL Session active for another client"
 """What pyghmi says when the payload is still another client's after it was freed once."""
-RESEND_S = 1.0
-RESENDS = 5
 ALIVE_EVERY_S = 1.5
 """Seconds between questions whether the payload is still ours."""
 ALIVE_MISSES = 3
 """Unanswered questions after which the session is given up: together under five seconds."""
-_OVERRUN, _UNAVAILABLE, _DEACTIVATED, _NACK = 0x08, 0x20, 0x10, 0x40
+_OVERRUN, _DEACTIVATED = 0x08, 0x10
 _GET_PAYLOAD_INSTANCE_INFO = (0x06, 0x4B)
 
 
@@ -76,14 +73,9 @@ class SolSession(Console):  # type: ignore[misc]  # pyghmi is untyped
         self._event = event
         self.lost: str | None = None
         """Why the session is of no use any more; None while it is."""
-        self._input = bytearray()
-        self._sent = b""
-        self._sent_seq = 0
-        self._resend_at = 0.0
-        self._resends = 0
+        self._sender = Sender(self._emit, event, self._lose)
         self._next_question = 0.0
         self._unanswered = 0
-        self._power_lost = False
         self._free_first = free_first
         self.ipmi_session: Any = None
         self._be_a_console(port, force)
@@ -126,7 +118,7 @@ class SolSession(Console):  # type: ignore[misc]  # pyghmi is untyped
         """Let packets come and go for at most `seconds`; `lost` may be set afterwards."""
         if self.connected and self.lost is None:
             self._adopt()
-            self._send_more()
+            self._sender.turn()
             self._ask_if_alive()
         Session.wait_for_rsp(timeout=seconds)
         if self.ipmi_session is not None and not self.connected:
@@ -134,12 +126,12 @@ class SolSession(Console):  # type: ignore[misc]  # pyghmi is untyped
 
     def type(self, data: bytes) -> None:
         """Queue input for the server."""
-        self._input += data
+        self._sender.type(data)
 
     @property
     def quiet(self) -> bool:
         """Whether all input has been accepted by the BMC."""
-        return not self._input and not self._sent
+        return self._sender.quiet
 
     def release(self) -> None:
         """Deactivate the payload, if it is still ours, and log out; nobody waits for the answers."""
@@ -184,6 +176,7 @@ class SolSession(Console):  # type: ignore[misc]  # pyghmi is untyped
         if len(payload) < 4:
             return
         self._unanswered = 0
+        self._sender.heard()
         sequence, acknowledged, accepted, status = payload[0] & 0xF, payload[1] & 0xF, payload[2], payload[3]
         if sequence:
             self._take(sequence, bytes(payload[4:]))
@@ -192,8 +185,8 @@ class SolSession(Console):  # type: ignore[misc]  # pyghmi is untyped
         if status & _DEACTIVATED:
             self._lose(TAKEN)
             return
-        if acknowledged and acknowledged == self._sent_seq and self._sent:
-            self._acknowledge(accepted, status)
+        if acknowledged:
+            self._sender.acknowledged(acknowledged, accepted, status)
 
     def _take(self, sequence: int, data: bytes) -> None:
         if sequence == self.remseq:
@@ -208,37 +201,6 @@ class SolSession(Console):  # type: ignore[misc]  # pyghmi is untyped
         if fresh:
             self._output(fresh)
         self._emit(bytes((0, sequence, len(data) & 0xFF, 0)))
-
-    def _acknowledge(self, accepted: int, status: int) -> None:
-        rest = self._sent[accepted:]
-        self._sent = b""
-        if status & _NACK and status & _UNAVAILABLE:
-            if not self._power_lost:
-                self._event("input is not taken now: the server's serial port is unavailable")
-            self._power_lost = True
-            return
-        self._power_lost = False
-        if rest:
-            self._input[:0] = rest
-
-    def _send_more(self) -> None:
-        now = time.monotonic()
-        if self._sent:
-            if now < self._resend_at:
-                return
-            if self._resends >= RESENDS:
-                self._lose("input is not acknowledged")
-                return
-            self._resends += 1
-        elif self._input:
-            self._sent = bytes(self._input[:PIECE])
-            del self._input[:PIECE]
-            self._sent_seq = self._sent_seq % 15 + 1
-            self._resends = 0
-        else:
-            return
-        self._resend_at = now + RESEND_S
-        self._emit(bytes((self._sent_seq, 0, 0, 0)) + self._sent)
 
     def _emit(self, payload: bytes) -> None:
         if self.ipmi_session is not None and self.ipmi_session.logged:

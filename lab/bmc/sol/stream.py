@@ -17,6 +17,7 @@ from lab.errors import ConsoleLost, LabError
 OPEN_S = 15.0
 """Seconds for the process to start and the console to open; an unreachable BMC is known after eight."""
 _END_S = 4.0
+_CHILD = ("-m", "lab.bmc.sol.child")
 
 
 class SolStream:
@@ -48,7 +49,7 @@ class SolStream:
             "free_first": quirks.sol_deactivate_first,
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "lab.bmc.sol.child"],
+            [sys.executable, *_CHILD],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
