@@ -42,7 +42,7 @@ def fault(
     `lab rack fault uefi-1 --profile hpe-ilo5`
     """
     from lab.rack.load import find_server, load_rack
-    from lab.virtual import control
+    from lab.virtual import control_faults
 
     loaded = load_rack(rack)
     find_server(loaded, server)
@@ -56,10 +56,14 @@ def fault(
     given |= {"way": way, "status": status, "retry_after": retry_after, "method": method, "path": path}
     entry = _entry(kind, {name: value for name, value in given.items() if value is not None})
     if clear:
-        control.clear_faults(loaded, server)
+        control_faults.clear_faults(loaded, server)
     if profile is not None:
-        control.profile(loaded, server, profile)
-    found = control.fault(loaded, server, entry) if entry is not None else control.faults(loaded, server)
+        control_faults.profile(loaded, server, profile)
+    found = (
+        control_faults.fault(loaded, server, entry)
+        if entry is not None
+        else control_faults.faults(loaded, server)
+    )
     if json:
         entries = [one.model_dump(exclude_defaults=True) for one in found.faults]
         print_json({"profile": found.profile, "faults": entries, "played": found.played})

@@ -26,11 +26,10 @@ import filelock
 from lab import errors
 from lab.bmc.api import BootDevice, Power
 from lab.deadline import Deadline
-from lab.errors import ConfigError, LabFault, UnknownName
+from lab.errors import ConfigError, LabFault
 from lab.progress import Progress
 from lab.rack.model import Rack, Server
-from lab.rack.virtual import FaultEntry
-from lab.virtual import credentials, leftovers, profiles
+from lab.virtual import credentials, leftovers
 from lab.virtual.daemon import digest
 from lab.virtual.folder import RackFolder
 
@@ -56,15 +55,6 @@ class ServerStatus:
     media: str | None
     counts: dict[str, Any] = field(default_factory=dict)
     """For judges: what was really done to the server (`server`), and by face what was asked of it."""
-
-
-@dataclass(frozen=True)
-class BmcFaults:
-    """How a virtual BMC errs; `played` counts by kind of fault and by quirk."""
-
-    profile: str | None
-    faults: tuple[FaultEntry, ...]
-    played: dict[str, int]
 
 
 def up(rack: Rack, progress: Progress) -> bool:
@@ -120,48 +110,6 @@ def status(rack: Rack) -> list[ServerStatus]:
     return [_status(server, known.get(server.name)) for server in rack.servers]
 
 
-def fault(rack: Rack, server: str, entry: FaultEntry) -> BmcFaults:
-    """Put one more fault in force at a server of a rack that is up, counted from now.
-
-    Raises:
-        LabFault: the rack is not up.
-    """
-    add = entry.model_dump(exclude_defaults=True)
-    return _bmc_faults(request(rack, {"do": "fault", "server": server, "add": add}))
-
-
-def profile(rack: Rack, server: str, name: str | None) -> BmcFaults:
-    """Let the BMC of a server of a rack that is up be that profile from now on; None is one without habits.
-
-    Raises:
-        UnknownName: there is no such profile.
-        LabFault: the rack is not up, or the profile needs an IPMI responder that this server lacks.
-    """
-    if name is not None and name not in profiles.load():
-        raise UnknownName(
-            f"no BMC profile '{name}'", next_step=f"choose from {', '.join(sorted(profiles.load()))}"
-        )
-    return _bmc_faults(request(rack, {"do": "fault", "server": server, "profile": name}))
-
-
-def clear_faults(rack: Rack, server: str) -> BmcFaults:
-    """End every fault and profile at a server; what was played stays counted.
-
-    Raises:
-        LabFault: the rack is not up.
-    """
-    return _bmc_faults(request(rack, {"do": "fault", "server": server, "clear": True}))
-
-
-def faults(rack: Rack, server: str) -> BmcFaults:
-    """What is in force at a server, and what was played since the rack came up.
-
-    Raises:
-        LabFault: the rack is not up.
-    """
-    return _bmc_faults(request(rack, {"do": "fault", "server": server}))
-
-
 def pxe_folder(rack: Rack, server: Server) -> Path:
     """Where files for the server's PXE boot go; they are served by TFTP, to it alone, while they lie there.
 
@@ -192,11 +140,6 @@ def request(rack: Rack, message: dict[str, Any]) -> dict[str, Any]:
             next_step=f"see {folder.log}",
         )
     return cast(dict[str, Any], answer)
-
-
-def _bmc_faults(answer: dict[str, Any]) -> BmcFaults:
-    entries = tuple(FaultEntry.model_validate(entry) for entry in answer["faults"])
-    return BmcFaults(answer["profile"], entries, answer["played"])
 
 
 def _status(server: Server, known: dict[str, Any] | None) -> ServerStatus:

@@ -20,7 +20,7 @@ from lab.rack.model import Rack
 from lab.release import load_release
 from lab.report.rundir import RunFolder
 from lab.run import Run
-from lab.virtual import control
+from lab.virtual import control, control_faults
 from tests.matrix.cells import cells
 from tests.matrix.judge import Happened, open_sessions
 from tests.matrix.rack import rack_for
@@ -68,7 +68,7 @@ def _install(rack: Rack, release_name: str, folder: Path) -> Happened:
         orders=len(orders),
         before=before,
         after=_settled(rack, before),
-        played=control.faults(rack, rack.servers[0].name).played,
+        played=control_faults.faults(rack, rack.servers[0].name).played,
         dirty=dirty,
         seconds=seconds,
     )

@@ -15,7 +15,7 @@ import requests
 from lab.deadline import Deadline
 from lab.errors import ConfigError, LabFault, UnknownName
 from lab.rack.virtual import FaultEntry
-from lab.virtual import control
+from lab.virtual import control, control_faults
 from tests.lab_command import LabCommand, lab
 from tests.virtual.rackfile import TinyRack, running_rack, server, write_rack
 
@@ -73,7 +73,7 @@ def test_the_rack_file_says_how_a_bmc_errs(tiny: TinyRack) -> None:
     assert ask(tiny, "f2", "GET", SYSTEM).json()["Manufacturer"] == "hypervisor-lab"
     assert ask(tiny, "f1", "POST", RESET, {"ResetType": "ForceOff"}).status_code == 409
     assert ask(tiny, "f1", "POST", RESET, {"ResetType": "ForceOff"}).status_code == 204
-    found = control.faults(tiny.rack, "f1")
+    found = control_faults.faults(tiny.rack, "f1")
     assert (found.profile, found.faults, found.played) == ("hpe-ilo5", (), {"refusal": 1})
     shown = control.request(tiny.rack, {"do": "status"})["servers"][0]["bmc"]
     assert shown["played"] == {"refusal": 1}
@@ -82,22 +82,24 @@ def test_the_rack_file_says_how_a_bmc_errs(tiny: TinyRack) -> None:
 
 
 def test_a_running_bmc_is_changed(tiny: TinyRack) -> None:
-    assert control.profile(tiny.rack, "f2", "dell-idrac10").profile == "dell-idrac10"
+    assert control_faults.profile(tiny.rack, "f2", "dell-idrac10").profile == "dell-idrac10"
     assert ask(tiny, "f2", "GET", SYSTEM).json()["Model"] == "PowerEdge R670"
-    control.fault(tiny.rack, "f2", FaultEntry(fault="refusal", method="GET", status=503, retry_after=2))
+    control_faults.fault(
+        tiny.rack, "f2", FaultEntry(fault="refusal", method="GET", status=503, retry_after=2)
+    )
     assert ask(tiny, "f2", "GET", SYSTEM).headers["Retry-After"] == "2"
-    found = control.clear_faults(tiny.rack, "f2")
+    found = control_faults.clear_faults(tiny.rack, "f2")
     assert (found.profile, found.faults, found.played["refusal"]) == (None, (), 1)
     assert ask(tiny, "f2", "GET", SYSTEM).json()["Model"] == "unknown"
     with pytest.raises(UnknownName, match="acme"):
-        control.profile(tiny.rack, "f2", "acme-9000")
+        control_faults.profile(tiny.rack, "f2", "acme-9000")
     with pytest.raises(LabFault, match="ipmi_sim, which cannot play supermicro-ipmi"):
-        control.profile(tiny.rack, "f3", "supermicro-ipmi")
+        control_faults.profile(tiny.rack, "f3", "supermicro-ipmi")
 
 
 def test_a_bmc_that_reboots_is_gone_by_both_protocols(tiny: TinyRack) -> None:
     assert ipmi_answers(tiny, "f2")
-    control.fault(tiny.rack, "f2", FaultEntry(fault="bmc-reboot", seconds=4, path="Systems/1$"))
+    control_faults.fault(tiny.rack, "f2", FaultEntry(fault="bmc-reboot", seconds=4, path="Systems/1$"))
     with pytest.raises(requests.ConnectionError):
         ask(tiny, "f2", "GET", SYSTEM)
     assert not ipmi_answers(tiny, "f2")

@@ -11,7 +11,7 @@ import pytest
 from lab.bmc.api import BootDevice
 from lab.deadline import Deadline
 from lab.rack.virtual import FaultEntry
-from lab.virtual import control
+from lab.virtual import control, control_faults
 from lab.virtual.ipmi.rmcp import PayloadType
 from tests.virtual.rackfile import Ipmitool, TinyRack, running_rack, server
 from tests.virtual.rmcp_client import Client
@@ -63,7 +63,7 @@ def test_power_boot_once_and_console(tiny: TinyRack, ipmitool: Ipmitool) -> None
 def test_a_profile_that_needs_it_gets_the_responder(tiny: TinyRack, ipmitool: Ipmitool) -> None:
     assert ipmitool("q1", "mc", "info", cipher=3).returncode != 0
     assert ipmitool("q1", "chassis", "bootparam", "get", "3", cipher=17).returncode != 0
-    assert control.faults(tiny.rack, "q1").played["Q28"] >= 1
+    assert control_faults.faults(tiny.rack, "q1").played["Q28"] >= 1
 
 
 def test_a_restart_takes_both_faces_away(tiny: TinyRack, ipmitool: Ipmitool) -> None:
@@ -71,10 +71,10 @@ def test_a_restart_takes_both_faces_away(tiny: TinyRack, ipmitool: Ipmitool) -> 
     redfish = str(bmc.redfish).removeprefix("https://").split(":")
     with Client(int(str(bmc.ipmi).split(":")[1]), password=tiny.password, guid=None) as client:
         client.log_in()
-        control.fault(tiny.rack, "r1", FaultEntry(fault="bmc-reboot", seconds=3.0))
+        control_faults.fault(tiny.rack, "r1", FaultEntry(fault="bmc-reboot", seconds=3.0))
         client.put(client.datagram(PayloadType.IPMI, client.request(0x00, 0x01)))
         deadline = Deadline.after(10, "the BMC to go")
-        while control.faults(tiny.rack, "r1").played.get("bmc-reboot") != 1:
+        while control_faults.faults(tiny.rack, "r1").played.get("bmc-reboot") != 1:
             assert not deadline.passed, deadline.why
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((redfish[0], int(redfish[1])), 5).close()
