@@ -12,27 +12,21 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 from pyghmi import exceptions as pyghmi_errors
 from pyghmi.ipmi.private import constants
 from pyghmi.ipmi.private.session import Session
 
-from lab.bmc.ipmi.lan import (
-    BUSY_WORDS,
-    OLD_WORDS,
-    PASSWORD_WORDS,
-    STUMBLES,
-    USER_WORDS,
-    LanSession,
-)
+from lab.bmc.ipmi.lan import STUMBLES, LanSession
 from lab.bmc.ipmi.look import Seen, look
+from lab.bmc.ipmi.refusals import login_failed, not_understood
 from lab.bmc.quirk_model import Behaviour
 from lab.bmc.target import Account, Target
 from lab.deadline import Deadline
 from lab.errors import BmcBusy, LabFault
 
-__all__ = ["STUMBLES", "CompletionCode", "IpmiSession", "NoAnswer", "TooSlow", "failure_kind", "pyghmi_lock"]
+__all__ = ["STUMBLES", "CompletionCode", "IpmiSession", "NoAnswer", "TooSlow", "pyghmi_lock"]
 
 LOGIN_S = 8.0
 """Seconds to log in."""
@@ -49,16 +43,6 @@ _LOOK_AFTER_S = 1.2
 _LOOK_S = 1.0
 _APP, _CLOSE_SESSION = 0x06, 0x3C
 
-_PASSWORD_WORDS = (
-    PASSWORD_WORDS,
-    USER_WORDS,
-    "unauthorized name",
-    "invalid role",
-    "privilege",
-    "integrity check",
-)
-_SILENCE_WORDS = ("timeout", "no answer", "session failed to initialize", "name or service not known")
-_BUSY = (BUSY_WORDS, "insufficient resources", "maximum sol session count")
 pyghmi_lock = threading.RLock()
 _let_in: set[tuple[str, int, str]] = set()
 """Users that this process was logged in as: one that is unknown afterwards has been locked out."""
@@ -113,7 +97,7 @@ class IpmiSession:
             yield
         except STUMBLES as problem:
             self._drop()
-            raise self._not_understood(tried, f"{type(problem).__name__}: {problem}") from problem
+            raise not_understood(self._target, tried, f"{type(problem).__name__}: {problem}") from problem
 
     def connect(self) -> None:
         """Make sure that there is a live session.
@@ -212,6 +196,7 @@ class IpmiSession:
         result: list[dict[str, Any]] = []
         deadline = Deadline.after(LOGIN_S, "the BMC lets us log in")
         seen: Seen | None = None
+        who = (self._host, self._port, self._account.user)
         began = time.monotonic()
         try:
             session = self._session = LanSession(
@@ -236,64 +221,11 @@ class IpmiSession:
         error = str(result[0].get("error", "")) if result else "no answer"
         if error:
             self._drop()
-            raise self._failure(tried, error, seen, session)
-        _let_in.add((self._host, self._port, self._account.user))
+            raise login_failed(
+                self._target, tried, error, session.stumble, seen, self._port, let_in_before=who in _let_in
+            )
+        _let_in.add(who)
         self._used_at = time.monotonic()
-
-    def _failure(self, tried: str, error: str, seen: Seen | None, session: LanSession) -> LabFault:
-        """Why there is no session, in words that tell who must act."""
-        target = self._target
-        kind = failure_kind(error)
-        if kind == "credentials":
-            known = (self._host, self._port, self._account.user) in _let_in
-            if known and USER_WORDS in error:
-                return target.locked(tried, f"this user logged in before, and now: {error}")
-            return target.credentials(tried, error)
-        if kind == "busy":
-            return target.busy(tried, error)
-        if kind == "unreachable":
-            if session.stumble:
-                return self._not_understood(tried, session.stumble)
-            return self._silence(tried, seen)
-        if OLD_WORDS in error:
-            return target.fault(
-                tried, error, "reach it by Redfish, or update its firmware: IPMI 2.0 is needed"
-            )
-        if "cipher suites" in error:
-            return target.fault(tried, error, "enable cipher suite 17 or 3 for IPMI over LAN at the BMC")
-        return target.fault(
-            tried, error, "close other sessions to this BMC, or wait a minute until they expire"
-        )
-
-    def _silence(self, tried: str, seen: Seen | None) -> LabFault:
-        target, port = self._target, self._port
-        if seen is Seen.CLOSED:
-            step = "enable IPMI over LAN at the BMC, and check the port in the rack file"
-            return target.unreachable(
-                tried, f"the host is there, but nothing listens on UDP port {port}", step
-            )
-        if seen is Seen.FILTERED:
-            step = (
-                f"let UDP port {port} through the firewalls, both ways, and enable IPMI over LAN at the BMC"
-            )
-            return target.unreachable(tried, f"the host is there, but UDP port {port} is silent", step)
-        if seen is Seen.NO_ROUTE:
-            step = "check the address in the rack file, and this machine's routes to the BMC network"
-            return target.unreachable(tried, "the network says that there is no way to it", step)
-        if seen is Seen.ECHO:
-            return target.not_a_bmc(tried, "it sends back what it is sent (an echo service)")
-        if seen is Seen.OTHER:
-            return target.not_a_bmc(tried, "what answers on that UDP port is no RMCP")
-        if seen is Seen.BMC:
-            return target.unreachable(tried, "it answers RMCP, but does not go through with the log-in")
-        return target.unreachable(tried, "no answer to IPMI over UDP, nor to anything else")
-
-    def _not_understood(self, tried: str, why: str) -> LabFault:
-        return self._target.fault(
-            tried,
-            f"its answer could not be understood ({why})",
-            "is this an IPMI 2.0 BMC? try `ipmitool -I lanplus mc info` against it",
-        )
 
     def _send(
         self, netfn: int, command: int, data: Sequence[int], wait: float, lun: int, tried: str
@@ -325,16 +257,6 @@ class IpmiSession:
             # There is nothing to wait for but the time itself.
             time.sleep(max(0.0, self._sent_at + spacing - time.monotonic()))
         self._sent_at = time.monotonic()
-
-
-def failure_kind(text: str) -> Literal["credentials", "unreachable", "busy", "fault"]:
-    """What is meant by the text with which a log-in ended."""
-    told = text.lower()
-    if any(word in told for word in _BUSY):
-        return "busy"
-    if any(word in told for word in _PASSWORD_WORDS):
-        return "credentials"
-    return "unreachable" if any(word in told for word in _SILENCE_WORDS) else "fault"
 
 
 def _data(answer: dict[str, Any], netfn: int, command: int) -> bytes:

@@ -5,7 +5,6 @@ A `Sweep` is for whoever watches a whole rack; one server is driven by `IpmiBmc`
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,8 +13,9 @@ from typing import Any
 from pyghmi.ipmi.private.session import Session
 
 from lab.bmc.api import Power
-from lab.bmc.ipmi import pyghmi_loop
-from lab.bmc.ipmi.session import STUMBLES, failure_kind, pyghmi_lock
+from lab.bmc.ipmi.lan import STUMBLES, SUITES, LanSession
+from lab.bmc.ipmi.refusals import login_failed
+from lab.bmc.ipmi.session import pyghmi_lock
 from lab.bmc.target import Account, Target
 from lab.deadline import Deadline
 from lab.errors import LabFault
@@ -39,19 +39,8 @@ class Peer:
     host: str
     port: int
     account: Account
-
-
-class _Session(Session):  # type: ignore[misc]  # pyghmi is untyped
-    """A session whose oddities end this session, and not the loop that all share."""
-
-    stumble = ""
-
-    def process_pktqueue(self) -> None:
-        try:
-            super().process_pktqueue()
-        except STUMBLES as problem:
-            self.pktqueue.clear()
-            self.stumble = f"{type(problem).__name__}: {problem}"
+    suites: tuple[int, ...] = SUITES
+    """Cipher suites in the order they are offered."""
 
 
 @dataclass
@@ -59,7 +48,7 @@ class _Seat:
     """A peer with its session."""
 
     peer: Peer
-    session: Any = None
+    session: LanSession | None = None
     logged_on: list[dict[str, Any]] = field(default_factory=list)
     answer: dict[str, Any] | None = None
     asked: bool = False
@@ -68,7 +57,7 @@ class _Seat:
     @property
     def live(self) -> bool:
         """Whether there is a session that can be asked."""
-        return self.session is not None and bool(self.session.logged) and not self.session.stumble
+        return self.session is not None and bool(self.session.logged)
 
 
 class Sweep:
@@ -121,12 +110,13 @@ class Sweep:
             _drop(seat)
             peer = seat.peer
             try:
-                seat.session = _Session(
-                    bmc=peer.host,
-                    userid=peer.account.user.encode(),
-                    password=peer.account.password().encode(),
-                    port=peer.port,
-                    onlogon=seat.logged_on.append,
+                seat.session = LanSession(
+                    peer.host,
+                    peer.port,
+                    peer.account.user.encode(),
+                    peer.account.password().encode(),
+                    seat.logged_on.append,
+                    suites=peer.suites,
                 )
             except STUMBLES as problem:
                 failures[peer.target.server] = _failure(seat, str(problem))
@@ -134,18 +124,19 @@ class Sweep:
                 waiting.append(seat)
         while waiting and not deadline.passed:
             Session.wait_for_rsp(timeout=min(0.1, deadline.left))
-            waiting = [seat for seat in waiting if not seat.logged_on and not seat.session.stumble]
+            waiting = [seat for seat in waiting if not seat.logged_on]
+            for seat in waiting:
+                if seat.session is not None:
+                    seat.session.nudge()
         for seat in seats:
             name = seat.peer.target.server
             if name in failures:
                 continue
             told = seat.logged_on[0].get("error") if seat.logged_on else "no answer"
-            if told or seat.session.stumble:
-                failures[name] = _failure(seat, str(told or seat.session.stumble))
+            if told:
+                failures[name] = _failure(seat, str(told))
                 _drop(seat)
                 continue
-            # Its own keep-alive resends and logs in again whenever it likes.
-            Session.keepalive_sessions.pop(seat.session, None)
             seat.used_at = time.monotonic()
             self.logins += 1
         return failures
@@ -168,17 +159,20 @@ class Sweep:
 
 
 def _put(seat: _Seat) -> None:
+    session = seat.session
+    if session is None:
+        return
+
     def answered(response: dict[str, Any]) -> None:
         seat.answer = response
         seat.used_at = time.monotonic()
-        seat.session.incommand = False
+        session.incommand = False
 
-    session = seat.session
     try:
         session.incommand = False
         session.raw_command(netfn=_CHASSIS, command=_STATUS, retry=False, callback=answered)
-    except STUMBLES as problem:
-        session.stumble = f"{type(problem).__name__}: {problem}"
+    except STUMBLES:
+        session.logged = 0  # not to be asked again
 
 
 def _reading(seat: _Seat, *, again: bool) -> Power | LabFault:
@@ -194,13 +188,9 @@ def _reading(seat: _Seat, *, again: bool) -> Power | LabFault:
 
 
 def _failure(seat: _Seat, text: str) -> LabFault:
-    target, tried = seat.peer.target, f"IPMI log-in as {seat.peer.account.user}"
-    kind = failure_kind(text)
-    if kind == "credentials":
-        return target.credentials(tried, text)
-    if kind == "unreachable" or text == "no answer":
-        return target.unreachable(tried, "no answer to IPMI over UDP")
-    return target.fault(tried, text, "try `lab bmc probe --ipmi` against it")
+    peer = seat.peer
+    stumble = seat.session.stumble if seat.session is not None else ""
+    return login_failed(peer.target, f"IPMI log-in as {peer.account.user}", text, stumble, None, peer.port)
 
 
 def _drop(seat: _Seat) -> None:
@@ -208,7 +198,4 @@ def _drop(seat: _Seat) -> None:
     session, seat.session = seat.session, None
     seat.logged_on.clear()
     if session is not None:
-        session.incommand = False  # else pyghmi waits for the answer that did not come
-        with contextlib.suppress(*STUMBLES):
-            session.logout()
-        pyghmi_loop.forget(session)
+        session.logout()

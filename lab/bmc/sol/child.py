@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 
 from lab.bmc.ipmi.lan import STUMBLES, SUITES
-from lab.bmc.ipmi.session import failure_kind
+from lab.bmc.ipmi.refusals import failure_kind
 from lab.bmc.sol.frames import LARGEST, Kind, frame
 from lab.bmc.sol.session import HELD, TAKEN, SolSession
 
