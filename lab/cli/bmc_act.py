@@ -24,28 +24,64 @@ _SEVERITY = {"warning": "yellow", "critical": "bold red"}
 
 
 def power(
-    server: ServerName,
+    server: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SERVER]",
+            help="A server's name; without it every server of the rack is read.",
+            autocompletion=complete.servers,
+        ),
+    ] = None,
     action: Annotated[
         PowerAction | None, typer.Argument(help="What to do; without it the state is read.")
     ] = None,
     rack: RackName = "virtual",
     yes: Yes = False,
+    json: Json = False,
 ) -> None:
-    """Is the server on? With an ACTION, switch it: each is sent at most once and then read back.
+    """Which servers are on? With SERVER and ACTION, switch one: sent at most once and then read back.
 
-    `lab bmc power r7u12 --rack rack7`
+    `lab bmc power --rack rack7`
 
     `lab bmc power r7u12 graceful-off --rack rack7 --yes`
     """
-    if action is None:
-        with reading(rack, server, "power") as bmc:
-            state = bmc.power()
-        typer.echo(f"{server}: {state} (by {bmc.answered['power']})")
+    if action is None or server is None:
+        _show_power(rack, server, json=json)
         return
     confirm(f"Power {action} {server}?", yes=yes)
     with acting(rack, server, f"power {action}") as bmc:
         answer = bmc.set_power(action)
     say(server, answer)
+
+
+def _show_power(rack: str, name: str | None, *, json: bool) -> None:
+    """The power of one server by its chain of providers, or of all by one sweep.
+
+    Raises:
+        LabError: the server, or any of them, could not be read; what could be is printed before.
+    """
+    from lab.bmc.rack_power import Reading, powers
+    from lab.rack.load import load_rack
+
+    if name is not None:
+        with reading(rack, name, "power") as bmc:
+            found = [Reading(name, bmc.power(), bmc.answered["power"])]
+    else:
+        loaded = load_rack(rack)
+        with progress(f"{loaded.rack}: power", lines=False):
+            found = powers(loaded, loaded.servers)
+    if json:
+        print_json(
+            [{"server": one.server, "power": one.power, "by": one.by, "error": one.error} for one in found]
+        )
+    else:
+        for one in found:
+            typer.echo(f"{one.server}: {one.power or 'unknown'}" + (f" (by {one.by})" if one.by else ""))
+    failures = [one.error for one in found if one.error is not None]
+    for error in failures[:-1]:
+        typer.echo(str(error), err=True)
+    if failures:
+        raise failures[-1]
 
 
 def log(

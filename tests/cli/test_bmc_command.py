@@ -21,8 +21,10 @@ from typer.main import get_command
 
 from lab import paths
 from lab.bmc.capability import Area
+from lab.bmc.ipmi import sweep
 from lab.cli import complete
 from lab.cli.app import app
+from lab.errors import BmcUnreachable
 from lab.machine import lease as leases
 from lab.rack.load import load_rack
 from tests.bmc import ipmi_sim, scripted_redfish
@@ -153,6 +155,45 @@ def test_power_is_read_and_switched(floor: Floor, lab: LabCommand) -> None:
     assert floor.bmc.chassis.power == "on"
     assert floor.ask(lab, "power") == ["s1: on (by redfish)"]
     assert leases.leases() == []
+
+
+def test_the_power_of_a_whole_rack(
+    floor: Floor, tmp_path: Path, lab: LabCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "LOGIN_S", 1.5)
+    monkeypatch.setenv("IPMI_BMC", ipmi_sim.PASSWORD)
+    content = yaml.safe_load(floor.file.read_text())
+    (one,) = content["servers"]
+
+    def another(number: int, **bmc: str) -> dict[str, object]:
+        return one | {
+            "name": f"s{number}",
+            "nics": [{"mac": f"52:54:00:00:00:{number:02}", "boot": True}],
+            "bmc": bmc,
+        }
+
+    nobody = {"ipmi": f"127.0.0.1:{free_port()}", "user": "lab", "password": "env:IPMI_BMC"}
+    with ipmi_sim.simulator(tmp_path / "sim") as sim:
+        sim.set_power(True)
+        s2 = another(2, ipmi=sim.address, user=ipmi_sim.USER, password="env:IPMI_BMC")
+        s3 = another(3, **nobody | one["bmc"])
+        floor.file.write_text(yaml.safe_dump(content | {"servers": [one, s2, s3, another(4, **nobody)]}))
+        ran = lab("bmc", "power", "--rack", str(floor.file))
+        as_json = lab("bmc", "power", "--rack", str(floor.file), "--json")
+    assert ran.out.splitlines() == [
+        "s1: off (by redfish)",
+        "s2: on (by ipmi)",
+        "s3: off (by redfish)",
+        "s4: unknown",
+    ]
+    assert (ran.code, "s4" in ran.err) == (BmcUnreachable.exit_code, True)
+    rows = json.loads(as_json.out)
+    assert [(row["server"], row["power"], row["by"]) for row in rows][1:3] == [
+        ("s2", "on", "ipmi"),
+        ("s3", "off", "redfish"),
+    ]
+    assert "does not answer" in rows[3]["error"]
+    assert floor.bmc.face.sessions.status()["open"] == 0
 
 
 @pytest.mark.usefixtures("nobody_to_ask")
