@@ -165,19 +165,16 @@ def test_the_power_of_a_whole_rack(
     content = yaml.safe_load(floor.file.read_text())
     (one,) = content["servers"]
 
-    def another(number: int, **bmc: str) -> dict[str, object]:
-        return one | {
-            "name": f"s{number}",
-            "nics": [{"mac": f"52:54:00:00:00:{number:02}", "boot": True}],
-            "bmc": bmc,
-        }
+    def another(number: int, bmc: dict[str, str]) -> dict[str, object]:
+        nics = [{"mac": f"52:54:00:00:00:{number:02}", "boot": True}]
+        return {**one, "name": f"s{number}", "nics": nics, "bmc": bmc}
 
     nobody = {"ipmi": f"127.0.0.1:{free_port()}", "user": "lab", "password": "env:IPMI_BMC"}
     with ipmi_sim.simulator(tmp_path / "sim") as sim:
         sim.set_power(True)
-        s2 = another(2, ipmi=sim.address, user=ipmi_sim.USER, password="env:IPMI_BMC")
-        s3 = another(3, **nobody | one["bmc"])
-        floor.file.write_text(yaml.safe_dump(content | {"servers": [one, s2, s3, another(4, **nobody)]}))
+        s2 = another(2, nobody | {"ipmi": sim.address, "user": ipmi_sim.USER})
+        s3 = another(3, nobody | one["bmc"])
+        floor.file.write_text(yaml.safe_dump(content | {"servers": [one, s2, s3, another(4, nobody)]}))
         ran = lab("bmc", "power", "--rack", str(floor.file))
         as_json = lab("bmc", "power", "--rack", str(floor.file), "--json")
     assert ran.out.splitlines() == [
