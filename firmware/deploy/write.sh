@@ -14,7 +14,7 @@ wipe() {
 # progress TEXT: on the console and to the lab, which may be too busy to listen.
 progress() {
 	say "$1"
-	curl --silent --max-time 2 --data-binary "$1" "$LAB_URL/progress" > /dev/null 2>&1
+	timeout 2 wget -q -O /dev/null --post-data "$1" "$LAB_URL/progress" > /dev/null 2>&1
 }
 
 # fetch_image: into /run/image.

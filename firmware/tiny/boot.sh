@@ -36,8 +36,8 @@ serve_ssh() {
 
 start() {
 	load_modules
-	mount_disk "$(argument root "$(cat /proc/cmdline)")"
 	ask_for_addresses
+	mount_disk "$(argument root "$(cat /proc/cmdline)")"
 	serve_ssh
 	say "ready"
 }

@@ -24,6 +24,7 @@ from lab.progress import Progress, silent
 
 SUITE = "bookworm"
 _ZSTD_LEVEL = "-12"
+_MODULE_ZSTD_LEVEL = "-17"
 _SHELL_PARTS = "*.sh"
 _BIOS_MODULES = (
     *("biosdisk", "iso9660", "part_gpt", "part_msdos", "all_video", "serial", "terminal"),
@@ -215,11 +216,19 @@ def _add_modules(cpio: Cpio, tree: Path, kernel: str, lines: list[str]) -> None:
         for module in chosen:
             (small / module).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(modules / module, small / module)
+        # Each by itself, so that only what a machine needs is ever unpacked there; modprobe reads both.
+        _compress([small / module for module in chosen])
         for listing in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
             shutil.copy(modules / listing, small / listing)
         _depmod(tree, Path(name), kernel)
         for file in image_tools.files_under(small):
+            if file.with_name(f"{file.name}.bin").exists():
+                continue  # modprobe reads the index alone
             cpio.copy(file, str(Path("lib/modules") / kernel / file.relative_to(small)))
+
+
+def _compress(files: list[Path]) -> None:
+    run(["zstd", "--quiet", "--rm", "-T0", _MODULE_ZSTD_LEVEL, *(str(file) for file in files)])
 
 
 def _depmod(tree: Path, base: Path, kernel: str) -> None:

@@ -312,6 +312,27 @@ def test_a_port_is_found_by_its_mac(tmp_path: Path) -> None:
     assert said("nic_with_mac 52:54:00:00:00:0A || true", sys=tmp_path) == ""
 
 
+def test_only_devices_not_seen_before_ask_for_drivers(tmp_path: Path) -> None:
+    for bus, device, asks in (
+        ("pci", "0000:00:03.0", "pci:v00001B36d00000010"),
+        ("pci", "0000:00:04.0", "pci:v00001B36d00000010"),
+        ("acpi", "PNP0A08:00", "acpi:PNP0A08:PNP0A03:"),
+        ("scsi", "5:0:0:0", "scsi:t-0x05"),
+    ):
+        (tmp_path / "bus" / bus / "devices" / device).mkdir(parents=True)
+        (tmp_path / "bus" / bus / "devices" / device / "modalias").write_text(f"{asks}\n")
+    everything = said("new_aliases ''", sys=tmp_path)
+    assert everything.splitlines() == ["acpi:PNP0A08:PNP0A03:", "pci:v00001B36d00000010", "scsi:t-0x05"]
+    before = "\nacpi:PNP0A08:PNP0A03:\npci:v00001B36d00000010"
+    assert said(f"new_aliases {shlex.quote(before)}", sys=tmp_path) == "scsi:t-0x05"
+    assert said(f"new_aliases {shlex.quote(everything)}", sys=tmp_path) == ""
+
+
+def test_drivers_are_never_loaded_by_the_modprobe_of_busybox() -> None:
+    for file in (*FOLDER.glob("*.sh"), *(FOLDER.parent / "tiny").glob("*.sh")):
+        assert not re.search(r"(?<!/sbin/)modprobe -", file.read_text()), file
+
+
 def test_placeholders_are_those_of_the_image() -> None:
     text = (FOLDER / "main.sh").read_text()
     assert f"IMAGE_ROOT_PARTUUID={disk_layout.ROOT_PARTUUID}\n" in text
