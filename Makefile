@@ -18,7 +18,7 @@ demo: setup ## Install Xen and KVM on the virtual rack, test and measure them, b
 	.venv/bin/lab report build
 
 test: setup ## Run the lab's own tests (at most 5 minutes; no virtual server boots a hypervisor).
-	$(PYTEST) tests -m "not nightly" -q -n 2
+	$(PYTEST) tests -m "not nightly" -q -n 4 --dist worksteal
 
 check: setup ## Ruff and mypy --strict.
 	.venv/bin/ruff check .

@@ -18,7 +18,7 @@ from lab.bmc.power import switch_off
 from lab.bmc.redfish.provider import RedfishBmc
 from lab.bmc.target import Account, Target
 from lab.errors import LabFault
-from tests.bmc.test_redfish_profiles import hurried
+from tests.bmc.hurried import hurried
 from tests.virtual.errant_bmc import PASSWORD, USER, ErrantServer, errant_bmc, image_server
 
 PROVOKED = {
@@ -87,12 +87,12 @@ def install(bmc: BmcChain, image: str) -> tuple[str, LabFault] | None:
         "insert": lambda: bmc.insert_media(MediaSource(image)),
         "boot": lambda: bmc.boot_once(BootDevice.CD, "uefi"),
         "boot again": lambda: bmc.boot_once(BootDevice.CD, "uefi"),
-        "on": lambda: bmc.set_power(PowerAction.ON, deadline_s=8),
+        "on": lambda: bmc.set_power(PowerAction.ON, deadline_s=5),
         "boot in POST": lambda: bmc.boot_once(BootDevice.DISK, "uefi"),
-        "reset": lambda: bmc.set_power(PowerAction.RESET, deadline_s=8),
+        "reset": lambda: bmc.set_power(PowerAction.RESET, deadline_s=5),
         "graceful off": lambda: switch_off(bmc, 2.0),
         "eject": bmc.eject_media,
-        "on again": lambda: bmc.set_power(PowerAction.ON, deadline_s=8),
+        "on again": lambda: bmc.set_power(PowerAction.ON, deadline_s=5),
     }
     for name, step in steps.items():
         try:

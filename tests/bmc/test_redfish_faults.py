@@ -14,6 +14,7 @@ import pytest
 import trustme
 
 from lab.bmc.api import BootDevice, MediaSource, Outcome, PowerAction
+from lab.bmc.redfish import boot as redfish_boot
 from lab.bmc.redfish import connection as redfish_connection
 from lab.bmc.target import Unsupported
 from lab.errors import BmcCredentials, BmcRefused, BmcUnreachable, LabError, LabFault
@@ -115,7 +116,10 @@ def test_boot_once_names_a_mode_that_differs(service: Service) -> None:
     assert service.bodies("PATCH", SYSTEM)[0]["Boot"]["BootSourceOverrideMode"] == "Legacy"
 
 
-def test_a_bmc_that_keeps_another_boot_device_has_refused(service: Service) -> None:
+def test_a_bmc_that_keeps_another_boot_device_has_refused(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redfish_boot, "READ_BACK_S", 1.0)
     service.script = lambda request: Answer(204) if request.method == "PATCH" else None
     with pytest.raises(BmcRefused, match="Disabled"):
         service.bmc().boot_once(BootDevice.PXE, "uefi")

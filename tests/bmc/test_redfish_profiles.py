@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from lab.bmc import power, quirks
+from lab.bmc import power
 from lab.bmc.api import BootDevice, MediaSource, Outcome, PowerAction
-from lab.bmc.quirk_model import Quirk
-from lab.bmc.quirks import Catalogue
 from lab.bmc.redfish.provider import RedfishBmc
 from lab.bmc.target import Account, Target, Unsupported
 from lab.errors import LabFault
 from lab.virtual import profiles
+from tests.bmc.hurried import hurried
+from tests.bmc.test_profiles_met import AVOIDED, PROVOKED
 from tests.virtual.errant_bmc import PASSWORD, USER, ErrantServer, errant_bmc, image_server
 
 NO_MEDIA = "irmc-s4"
@@ -36,20 +36,6 @@ TOLD = {
     "Q22": "Q22",
     "Q24": "Q24",
 }
-
-
-def hurried() -> Catalogue:
-    """Our quirks, with a tenth of their pauses."""
-
-    def quick(quirk: Quirk) -> Quirk:
-        rules = tuple(
-            rule.model_copy(update={"every_s": rule.every_s / 10}) for rule in quirk.behaviour.retries
-        )
-        if not rules:
-            return quirk
-        return quirk.model_copy(update={"behaviour": quirk.behaviour.model_copy(update={"retries": rules})})
-
-    return Catalogue(tuple(quick(quirk) for quirk in quirks.load().entries))
 
 
 @pytest.fixture
@@ -76,7 +62,13 @@ def boot_from_cd(bmc: RedfishBmc, server: ErrantServer) -> int:
     raise AssertionError("it never booted from the virtual CD")
 
 
-@pytest.mark.parametrize("profile", INSTALLABLE)
+def also_met(profile: str) -> object:
+    """The profile; by night alone where `test_profiles_met` installs under it too, and asks for more."""
+    marks = [pytest.mark.nightly] if profile in PROVOKED or profile in AVOIDED else []
+    return pytest.param(profile, marks=marks)
+
+
+@pytest.mark.parametrize("profile", [also_met(profile) for profile in INSTALLABLE])
 def test_an_install_goes_through(profile: str, tmp_path: Path, url: str) -> None:
     with errant_bmc(tmp_path, profile) as server:
         bmc = provider(server)
