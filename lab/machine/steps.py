@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from lab.bmc.api import Answer, BootDevice, MediaSource, PowerAction
-from lab.console.api import Match, NotSeen, Pattern, Position
 from lab.deadline import Deadline
 from lab.errors import BootFailure, ConfigError, HypervisorFailure, InstallFailure, LabError, LabFault
+from lab.machine import deploy_boot
 from lab.machine.boot import Boot, restarts
+from lab.machine.watching import expect
 
 if TYPE_CHECKING:
     from lab.machine.machine import Machine
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 Step = Callable[["Machine"], str]
 
 _POWER_S = 90.0
-_DEPLOY_BOOT_S = 240.0
 _DONE_BY_HTTP_S = 15.0
 
 
@@ -51,55 +51,40 @@ def start_installer(machine: Machine) -> str:
         progress=lambda text: machine.run.progress(machine.server.name, text),
     )
     installation = machine.installation.open()
-    if machine.server.installs_by == "virtual-media":
-        attached = machine.bmc.insert_media(MediaSource(installation.iso_url))
+    url = installation.iso_url if machine.server.installs_by == "virtual-media" else None
+    if url is not None:
+        attached = machine.bmc.insert_media(MediaSource(url))
         named = machine.bmc.boot_once(BootDevice.CD, machine.server.firmware)
         evidence = f"{_said(machine, 'insert media', attached)}; {_said(machine, 'boot once from CD', named)}"
     else:
         installation.offer_pxe()
         named = machine.bmc.boot_once(BootDevice.PXE, machine.server.firmware)
         evidence = f"PXE offered; {_said(machine, 'boot once from network', named)}"
+    _switch_on(machine)
     try:
-        match = _boot_deploy(machine)
-    except InstallFailure as failure:
-        silent = isinstance(failure.__cause__, NotSeen) or isinstance(failure, BootFailure)
-        by_media = machine.server.installs_by == "virtual-media"
-        if silent and by_media:
-            _media_is_there(machine, installation.iso_url)
-        if not (silent and by_media and machine.bmc.did_not_boot(BootDevice.CD)):
+        match = deploy_boot.watch(machine, url)
+    except LabError as failure:
+        if not deploy_boot.booted_elsewhere(failure):
+            raise
+        if url is not None and (lost := deploy_boot.media_lost(machine, url, failure.console)):
+            raise lost from failure
+        if url is None or not machine.bmc.did_not_boot(BootDevice.CD):
+            if isinstance(failure, BootFailure):
+                raise deploy_boot.not_booted(failure, url) from failure
             raise
         # Two names of the virtual CD read back alike; the console alone tells which one boots (Q16).
         machine.note("the deploy RAM OS did not boot; naming the virtual CD in the BMC's other way")
         _said(machine, "power off", machine.power.act(PowerAction.OFF))
         named = machine.bmc.boot_once(BootDevice.CD, machine.server.firmware)
         evidence += f"; not booted; {_said(machine, 'boot once from CD, the other way', named)}"
-        match = _boot_deploy(machine)
+        _switch_on(machine)
+        match = deploy_boot.watch(machine, url)
     return f"{evidence}; console said: {match.line.strip()}"
 
 
-def _media_is_there(machine: Machine, url: str) -> None:
-    if machine.bmc.media() is None:
-        raise LabFault(
-            "the BMC lost the install media: the virtual CD reads empty",
-            server=machine.server.name,
-            tried=f"insert {url}, boot once from it",
-            next_step="see the BMC's own log: is its network or its virtual media service unstable?",
-        )
-
-
-def _boot_deploy(machine: Machine) -> Match:
-    """Power on and see the deploy RAM OS come up."""
-    from lab.console.catalogue import pattern, patterns
-
+def _switch_on(machine: Machine) -> None:
     machine.boot = Boot.begin(machine)
     _said(machine, "power on", machine.power.act(PowerAction.ON))
-    return _expect(
-        machine,
-        [pattern("deploy-booted")],
-        Deadline.after(_DEPLOY_BOOT_S, "the deploy RAM OS to say that it has booted"),
-        patterns("firmware", "loader", "kernel", "deploy"),
-        InstallFailure,
-    )
 
 
 def finish_install(machine: Machine) -> str:
@@ -114,9 +99,7 @@ def finish_install(machine: Machine) -> str:
     release = _release(machine)
     limit = Deadline.after(release.stages.install, f"the install of {release.name} to end")
     try:
-        match = _expect(
-            machine, [pattern("deploy-done")], limit, patterns("kernel", "deploy"), InstallFailure
-        )
+        match = expect(machine, [pattern("deploy-done")], limit, patterns("kernel", "deploy"), InstallFailure)
         installation.wait_done(
             limit.within(_DONE_BY_HTTP_S, "the authenticated report that the install is done")
         )
@@ -137,7 +120,7 @@ def watch_loader(machine: Machine) -> str:
 
     release = _release(machine)
     signs = [sign for sign in patterns("loader", "hypervisor", "kernel") if sign.kind == "milestone"]
-    match = _expect(
+    match = expect(
         machine,
         signs,
         Deadline.after(release.stages.boot, "firmware to hand over to the boot loader of the disk"),
@@ -162,7 +145,7 @@ def watch_boot(machine: Machine) -> str:
     def pass_by(names: Sequence[str]) -> None:
         nonlocal position
         for name in names:
-            match = _expect(machine, [pattern(name)], limit, failures, BootFailure, since=position)
+            match = expect(machine, [pattern(name)], limit, failures, BootFailure, since=position)
             position = match.end
             machine.boot.passed(machine, match)
 
@@ -170,7 +153,7 @@ def watch_boot(machine: Machine) -> str:
     # time: QEMU's user networking keeps each attempt and delivers them all once the guest listens.
     pass_by(kind.boot_milestones[:-1])
     signs = [pattern(name) for name in ("ssh-started", kind.boot_milestones[-1], "restarting")]
-    if _expect(machine, signs, limit, failures, BootFailure, since=position).pattern.name == "restarting":
+    if expect(machine, signs, limit, failures, BootFailure, since=position).pattern.name == "restarting":
         raise restarts(machine, limit.why)
     ready = Deadline.after(release.stages.ready, "the first authenticated SSH command")
     host = log_in(machine, ready, position)
@@ -218,32 +201,3 @@ def _said(machine: Machine, order: str, answer: Answer) -> str:
     said = f"{order}: {answer.outcome} ({answer.provider}, tries {answer.tries})"
     machine.answers.append("\n  ".join((said, *answer.evidence)))
     return said
-
-
-def _expect(
-    machine: Machine,
-    wanted: Sequence[Pattern],
-    deadline: Deadline,
-    watched: Sequence[Pattern],
-    blame: type[LabError],
-    *,
-    since: Position | None = None,
-) -> Match:
-    """Wait on the console from the power-on of this boot; silence is explained by the power state."""
-    failures = [pattern for pattern in watched if pattern.kind == "failure"]
-    try:
-        return machine.console.expect(
-            wanted, deadline, failures=failures, since=since or machine.boot.position
-        )
-    except NotSeen as unseen:
-        names = " or ".join(pattern.name for pattern in wanted)
-        power = machine.bmc.power()
-        silence = f"power is {power}, the console has been silent for {unseen.silent_for:.0f} s"
-        raise blame(
-            f"{names} was not seen in time: {silence}",
-            server=machine.server.name,
-            release=machine.release.name if machine.release else None,
-            tried=f"waited for {deadline.why}",
-            console=unseen.tail[-12:],
-            next_step="read the serial log of this server from the power-on onwards",
-        ) from unseen

@@ -112,7 +112,7 @@ def test_done_with_another_digest_than_asked_for_is_not_believed(bench: Bench) -
 def test_an_installer_that_falls_silent_is_told_with_power_state_and_silence(
     bench: Bench, stop: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lab.machine.steps._DEPLOY_BOOT_S", 0.3)
+    monkeypatch.setattr("lab.machine.deploy_boot.BOOT_S", 0.3)
     bench.servers["s1"].installer = list(DEPLOY[:stop])
     error, took = failure_of(bench, install=0)
     assert isinstance(error, errors.InstallFailure)
@@ -123,7 +123,7 @@ def test_an_installer_that_falls_silent_is_told_with_power_state_and_silence(
 def test_a_virtual_cd_that_does_not_boot_is_named_in_the_bmcs_other_way(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lab.machine.steps._DEPLOY_BOOT_S", 2.0)
+    monkeypatch.setattr("lab.machine.deploy_boot.BOOT_S", 2.0)
     server = bench.servers["s1"]
     server.boots_cd = False
     machine = bench.take("s1")
@@ -191,7 +191,7 @@ def test_a_deadline_is_not_what_ends_a_called_off_connection(bench: Bench) -> No
 
 
 def test_media_that_the_bmc_lost_is_named_as_the_cause(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lab.machine.steps._DEPLOY_BOOT_S", 0.3)
+    monkeypatch.setattr("lab.machine.deploy_boot.BOOT_S", 0.3)
     server = bench.servers["s1"]
     server.boots_cd = False
     server.after = lambda order: setattr(server, "media_seen", None) if order == "power on" else None

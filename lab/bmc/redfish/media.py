@@ -61,11 +61,22 @@ class RedfishMedia:
         return find(self._tree)
 
     def inserted(self) -> str | None:
-        """URL of the image in the first loaded drive."""
+        """URL of the image in the first loaded drive.
+
+        Raises:
+            LabFault: none reads loaded, and one cannot be read.
+        """
+        unread: Slot | None = None
         for slot in self.slots():
-            body = self._read(slot) or {}
-            if loaded(body):
+            body = self._read(slot)
+            if body is None:
+                unread = slot
+            elif loaded(body):
                 return text(body, "Image", "ImageName") or "unknown image"
+        if unread is not None:
+            raise self._target.fault(
+                f"GET {unread.path}", "a virtual drive cannot be read", "reset the BMC, or update it"
+            )
         return None
 
     def insert(self, source: MediaSource) -> Answer:
