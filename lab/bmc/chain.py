@@ -29,10 +29,14 @@ from lab.bmc.bill import FirmwareMode, Inventory
 from lab.bmc.capability import Capability, Identity
 from lab.bmc.provider import Provider
 from lab.bmc.target import Unsupported
+from lab.deadline import Deadline
 from lab.errors import BmcBusy, BmcRefused, BmcUnreachable, LabError
 
 _AVOID_S = 30.0
 """Seconds for which a provider that did not answer is asked last."""
+AWAY_S = 120.0
+"""Seconds for which a BMC that has answered before, and does not now, is taken to restart."""
+_AWAY_EVERY_S = 2.0
 _JOURNAL = 400
 """Calls that are remembered."""
 _T = TypeVar("_T")
@@ -43,6 +47,7 @@ class BmcChain:
 
     The next provider is asked when one cannot do a thing, or cannot be reached (or has no session left)
     before anything was sent. A change that was sent is never sent again by another provider; a read may be.
+    A BMC that has answered before is waited for where no provider reaches it: it may be restarting.
     A provider of last resort is asked only when every other one was unreachable.
 
     Args:
@@ -65,6 +70,7 @@ class BmcChain:
         self.providers = tuple(providers)
         self._media_slot = media_slot
         self._avoid_until: dict[str, float] = {}
+        self._given_up = False
 
     def power(self) -> Power:
         """The power state as the BMC reads it now."""
@@ -188,38 +194,50 @@ class BmcChain:
     def _first(self, what: str, ask: Callable[[Provider], _T], *, again: bool) -> _T:
         """The first answer; `again` where asking another provider after a silence harms nobody."""
         call = Call(what)
-        cannot: list[str] = []
-        absent: list[BmcUnreachable | BmcBusy] = []
-        reached = False
-        for provider in self._in_order():
-            if provider.last_resort and (reached or any(isinstance(one, BmcBusy) for one in absent)):
-                continue
-            asked = False
-            try:
-                provider.connect()
-                asked = True
-                answer = ask(provider)
-            except Unsupported as reason:
-                reached = True
-                cannot.append(f"{provider.name}: {reason}")
-                call.passed_over(provider, f"cannot: {reason}")
-            except (BmcUnreachable, BmcBusy) as absence:
-                self._avoid_until[provider.name] = time.monotonic() + _AVOID_S
-                if asked and not again:
-                    self.journal.append(call.failed(provider, absence))
+        away: Deadline | None = None
+        while True:
+            absent: list[BmcUnreachable | BmcBusy] = []
+            cannot: list[str] = []
+            known = False
+            for provider in self._in_order():
+                if provider.last_resort and (cannot or any(isinstance(one, BmcBusy) for one in absent)):
+                    continue
+                before: int | None = None
+                asked = False
+                try:
+                    provider.connect()
+                    before, asked = provider.changes_sent, True
+                    answer = ask(provider)
+                except Unsupported as reason:
+                    cannot.append(f"{provider.name}: {reason}")
+                    call.passed_over(provider, f"cannot: {reason}")
+                except (BmcUnreachable, BmcBusy) as absence:
+                    self._avoid_until[provider.name] = time.monotonic() + _AVOID_S
+                    unsent = before is not None and provider.changes_sent == before
+                    if asked and not again and not unsent:
+                        self.journal.append(call.failed(provider, absence))
+                        raise
+                    absent.append(absence)
+                    answered_before = provider.name in self.answered.values() and not provider.last_resort
+                    known = known or (isinstance(absence, BmcUnreachable) and answered_before)
+                    call.passed_over(provider, absence.message)
+                except LabError as error:
+                    self.journal.append(call.failed(provider, error))
                     raise
-                absent.append(absence)
-                call.passed_over(provider, absence.message)
-            except LabError as error:
-                self.journal.append(call.failed(provider, error))
-                raise
-            else:
-                self.answered[what] = provider.name
-                self.journal.append(call.answered(provider, answer))
-                return answer
-        ending = absent[0] if absent else self._nobody_can(what, cannot)
-        self.journal.append(call.failed(None, ending))
-        raise ending
+                else:
+                    self._given_up = False
+                    self.answered[what] = provider.name
+                    self.journal.append(call.answered(provider, answer))
+                    return answer
+            if known and not self._given_up and (away is None or not away.passed):
+                away = away or Deadline.after(AWAY_S, "the BMC to come back")
+                # Nobody tells when it is: knocking is all there is.
+                time.sleep(_AWAY_EVERY_S)
+                continue
+            self._given_up = self._given_up or away is not None
+            ending = absent[0] if absent else self._nobody_can(what, cannot)
+            self.journal.append(call.failed(None, ending))
+            raise ending
 
     def _nobody_can(self, what: str, cannot: Sequence[str]) -> BmcRefused:
         return BmcRefused(

@@ -16,6 +16,10 @@ _LOOK_EVERY_S = 0.5
 DIP_S = 10.0
 """Seconds for which a power cycle is watched for the moment without power."""
 FORCED_S = 60.0
+AWAY_S = 120.0
+"""Seconds that a BMC may be away, restarting, while what became of an order is still open."""
+_SETTLE_S = 10.0
+"""Seconds that a BMC which is back has to show the state."""
 _ENDS: dict[PowerAction, Power] = {
     PowerAction.ON: "on",
     PowerAction.OFF: "off",
@@ -66,18 +70,13 @@ def carry_out(bmc: Powered, action: PowerAction, send: Send, deadline: Deadline)
             raise
         return _off_and_on(bmc, send, deadline)
     evidence = [f"power was {before}; sent {sent} once", *([silence] if silence else [])]
-    dipped = sent is PowerAction.CYCLE and _wait_for(bmc, "off", deadline.within(DIP_S, "the cut")) == "off"
-    seen = _wait_for(bmc, end, deadline)
+    watch = _Watch(bmc)
+    dipped = sent is PowerAction.CYCLE and watch.until("off", deadline.within(DIP_S, "the cut")) == "off"
+    seen = watch.until(end, deadline)
+    evidence += watch.absences
     if seen != end:
         tried = "; ".join([*evidence, f"then read the state until the deadline of {deadline.why}"])
-        raise LabFault(
-            f"power is {seen or 'unreadable'}, not {end}",
-            server=bmc._target.server,
-            tried=tried,
-            next_step="power it off hard (action off), or see the BMC's own log"
-            if action is PowerAction.GRACEFUL_OFF
-            else "look at the server's power and the BMC's own log",
-        )
+        raise _not_there(bmc, action, seen, end, tried, silence, watch)
     evidence += ["power read off in between"] if dipped else []
     evidence.append(f"power reads {seen}")
     proven = before != end or dipped
@@ -111,15 +110,64 @@ def _off_and_on(bmc: Powered, send: Send, deadline: Deadline) -> Answer:
     return replace(on, tries=off.tries + on.tries, evidence=(*off.evidence, *on.evidence))
 
 
-def _wait_for(bmc: Powered, end: Power, deadline: Deadline) -> Power | None:
-    """The last state read, at the latest when it is `end` or the deadline has passed."""
-    while True:
-        try:
-            seen: Power | None = bmc.power()
-        except BmcUnreachable:
-            # A BMC may be away for a moment while it switches power; reading again harms nobody.
-            seen = None
-        if seen == end or deadline.passed:
-            return seen
-        # A BMC tells nobody when power changes: looking again is all there is.
-        time.sleep(min(_LOOK_EVERY_S, deadline.left))
+def _not_there(
+    bmc: Powered,
+    action: PowerAction,
+    seen: Power | None,
+    end: Power,
+    tried: str,
+    silence: str | None,
+    watch: _Watch,
+) -> LabFault:
+    said = f"power is {seen or 'unreadable'}, not {end}"
+    if seen is None:
+        said += ": the BMC does not answer any more"
+    elif watch.absences:
+        said += f": the BMC restarted meanwhile ({watch.absences[-1]})"
+        said += ", and the order was lost with it" if silence else ""
+    return LabFault(
+        said,
+        server=bmc._target.server,
+        tried=tried,
+        next_step="power it off hard (action off), or see the BMC's own log"
+        if action is PowerAction.GRACEFUL_OFF
+        else "look at the server's power and the BMC's own log",
+    )
+
+
+class _Watch:
+    """Reads power until it shows, and waits out a BMC that is away meanwhile.
+
+    Attributes:
+        absences: from when on the BMC was away and how long, in words.
+    """
+
+    def __init__(self, bmc: Powered) -> None:
+        self._bmc = bmc
+        self.absences: list[str] = []
+
+    def until(self, end: Power, deadline: Deadline) -> Power | None:
+        """The last state read, at the latest when it is `end` or the deadline has passed.
+
+        A BMC that does not answer is waited for `AWAY_S` seconds, beyond the deadline if need be, and has
+        `_SETTLE_S` more once it is back.
+        """
+        away: Deadline | None = None
+        left_at = 0.0
+        while True:
+            try:
+                seen: Power | None = self._bmc.power()
+            except BmcUnreachable:
+                # A BMC may be away for a moment while it switches power; reading again harms nobody.
+                seen = None
+                if away is None:
+                    away, left_at = Deadline.after(AWAY_S, "the BMC to come back"), time.monotonic()
+            if seen is not None and away is not None:
+                self.absences.append(f"the BMC did not answer for {time.monotonic() - left_at:.0f} s")
+                away = None
+                if deadline.left < _SETTLE_S:
+                    deadline = Deadline.after(_SETTLE_S, deadline.why)
+            if seen == end or (deadline if away is None else away).passed:
+                return seen
+            # A BMC tells nobody when power changes: looking again is all there is.
+            time.sleep(min(_LOOK_EVERY_S, max(0.0, (deadline if away is None else away).left)))

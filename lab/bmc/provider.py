@@ -39,6 +39,11 @@ class Provider(ABC):
     def __init__(self, target: Target) -> None:
         self._target = target
 
+    @property
+    def changes_sent(self) -> int | None:
+        """Changes that went out to the BMC so far; None where they are not counted."""
+        return None
+
     @abstractmethod
     def connect(self) -> None:
         """Log in unless there is a session that is alive; raises `LabFault` or one of its kinds."""

@@ -12,7 +12,7 @@ from typing import Literal
 from lab.bmc import quirks
 from lab.bmc.capability import Identity
 from lab.bmc.quirk_model import Behaviour
-from lab.bmc.redfish.errors import NoAnswer
+from lab.bmc.redfish.errors import NoAnswer, TooLarge
 from lab.bmc.redfish.etag import UNCONDITIONAL, Condition
 from lab.bmc.redfish.exchange import exchange
 from lab.bmc.redfish.json import Json
@@ -46,6 +46,7 @@ class RedfishConnection:
     Attributes:
         root: the service root.
         behaviour: how this BMC is dealt with; what is for every BMC, until somebody knows more.
+        sent: requests that change something and went out so far, sessions aside.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class RedfishConnection:
         self._answered_at = 0.0
         self._seen: deque[str] = deque(maxlen=_MOST_SEEN)
         self.root: Json = {}
+        self.sent = 0
         self.behaviour = behaviour or quirks.applying(Identity()).behaviour
 
     def connect(self) -> None:
@@ -136,6 +138,7 @@ class RedfishConnection:
                 close_each=self.behaviour.connection_close,
                 any_encoding=self.behaviour.encoding == "any",
             )
+            client.answered = self._answered_at > 0
             log_in = LogIn(
                 self._target,
                 self._account,
@@ -165,7 +168,13 @@ class RedfishConnection:
         try:
             return self._exchange(client, method, path, limit, body=body, headers=headers)
         except NoAnswer as silence:
-            raise self._target.unreachable(f"{method} {path}", str(silence)) from silence
+            raise self._lost(f"{method} {path}", silence) from silence
+
+    def _lost(self, tried: str, silence: NoAnswer) -> LabFault:
+        """What it means that an answer did not come, or that no end of it did."""
+        if isinstance(silence, TooLarge):
+            return self._target.fault(tried, str(silence), "reset the BMC, or update it")
+        return self._target.unreachable(tried, str(silence))
 
     def _authorised(
         self, method: str, path: str, body: Json | None = None, condition: Condition = UNCONDITIONAL
@@ -175,7 +184,7 @@ class RedfishConnection:
             body = {"@odata.etag": condition.header, **body}
         limit = READ_S if method == "GET" else WRITE_S
         client = self._connected()
-        reply = self._exchange(client, method, path, limit, body=body, headers=headers)
+        reply = self._counted(client, method, path, limit, body=body, headers=headers)
         if reply.status != 401:
             return reply
         # 401 means that nothing was carried out: the session has expired. Once.
@@ -183,7 +192,7 @@ class RedfishConnection:
             self._open.log_in.forget()
         self._open = None
         client.hang_up()
-        reply = self._exchange(self._connected(), method, path, limit, body=body, headers=headers)
+        reply = self._counted(self._connected(), method, path, limit, body=body, headers=headers)
         if reply.status == 401 and self._open is not None and self._open.log_in.location:
             raise self._target.fault(
                 f"{method} {path}, log-in, and again",
@@ -191,6 +200,25 @@ class RedfishConnection:
                 "check what the account may do and how long sessions last, or restart the BMC",
             )
         return reply
+
+    def _counted(
+        self,
+        client: WireClient,
+        method: str,
+        path: str,
+        limit: float,
+        *,
+        body: Json | bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Reply:
+        """As `_exchange`; a change that goes out is counted. Where no connection came about, none did."""
+        before = self.sent
+        self.sent += method != "GET"
+        try:
+            return self._exchange(client, method, path, limit, body=body, headers=headers)
+        except BmcUnreachable:
+            self.sent = before
+            raise
 
     def _exchange(
         self,

@@ -60,34 +60,44 @@ _NO_TLS = (
 )
 
 
+_BROKE = "EOF occurred"
+"""A connection that ended inside of TLS, as of a BMC that restarts; at first contact, of who speaks none."""
+
+
 class NoAnswer(Exception):
     """A write was sent, and no answer came: whether it was carried out is open."""
 
 
+class TooLarge(NoAnswer):
+    """The answer has no end that a BMC's would have; of a write, it says nothing."""
+
+
 @contextmanager
-def words(target: Target, tried: str) -> Iterator[None]:
+def words(target: Target, tried: str, *, known: bool = False) -> Iterator[None]:
     """Turn what is thrown inside into our errors.
+
+    Args:
+        known: a Redfish service has answered there before, so that TLS which breaks off is a lost connection.
 
     Raises:
         BmcUnreachable: no connection came about, so nothing was sent.
         BmcCertificate: TLS failed, which is before anything is sent.
         NotABmc: what answers speaks no TLS, or no HTTP.
-        LabFault: the answer is larger than any BMC's.
-        NoAnswer: it was sent, and no answer came.
+        NoAnswer: it was sent, and no answer came, or none that is worth reading.
     """
     try:
         yield
     except redfish.rest.v1.RetriesExhaustedError as wrapped:
-        raise _ours(target, tried, wrapped.__cause__) from wrapped
+        raise _ours(target, tried, wrapped.__cause__, known) from wrapped
 
 
-def _ours(target: Target, tried: str, cause: BaseException | None) -> LabError | NoAnswer:
-    if isinstance(cause, requests.exceptions.SSLError):
+def _ours(target: Target, tried: str, cause: BaseException | None, known: bool) -> LabError | NoAnswer:
+    if isinstance(cause, requests.exceptions.SSLError) and not (known and _BROKE in _short(cause)):
         return _tls(target, tried, _short(cause))
     if isinstance(cause, requests.exceptions.ConnectTimeout) or _never_sent(cause):
         return target.unreachable(tried, _short(cause))
     if isinstance(cause, BodyTooLarge):
-        return target.fault(tried, f"its answer is too large ({cause})", "reset the BMC, or update it")
+        return TooLarge(f"{tried}: its answer is too large ({cause})")
     if _no_http(cause):
         return target.not_a_bmc(tried, "what answers there speaks no HTTP")
     slow = isinstance(cause, BodyTooSlow)

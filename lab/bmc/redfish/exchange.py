@@ -64,8 +64,9 @@ def _once(
     arguments: Json = {"headers": headers, "timeout": (min(CONNECT_S, limit), limit)}
     if method != "GET":
         arguments["body"] = body
-    with words(target, f"{method} {path}"):
+    with words(target, f"{method} {path}", known=client.answered):
         raw = getattr(client, method.lower())(path, **arguments)
+    client.answered = True
     reply = reply_of(raw)
     _log.debug("%s: %s %s: %d, %.2f s", target.server, method, path, reply.status, time.monotonic() - began)
     return reply

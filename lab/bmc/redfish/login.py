@@ -15,7 +15,7 @@ from lab.bmc.redfish.json import Json, as_dict, link
 from lab.bmc.redfish.reply import Reply
 from lab.bmc.redfish.wire import WireClient
 from lab.bmc.target import Account, Target
-from lab.errors import BmcUnreachable, LabError
+from lab.errors import LabError, LabFault
 from lab.secret import conceal
 
 ROOT = "/redfish/v1/"
@@ -86,7 +86,7 @@ class LogIn:
         for _ in range(_ROOT_TRIES - 1):
             try:
                 reply = self._ask("GET", ROOT, None, {})
-            except BmcUnreachable as silence:
+            except LabFault as silence:
                 if not isinstance(silence.__cause__, NoAnswer):
                     raise
                 continue

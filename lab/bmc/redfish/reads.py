@@ -55,6 +55,11 @@ class RedfishReads(Provider):
         self._bios = RedfishBios(session, tree, target, self.name)
 
     @property
+    def changes_sent(self) -> int:
+        """Changes that went out to the BMC so far."""
+        return self._session.sent
+
+    @property
     def session(self) -> RedfishSession:
         """The session that everything goes through."""
         return self._session

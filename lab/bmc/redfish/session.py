@@ -57,9 +57,7 @@ class RedfishSession(RedfishConnection):
                     if self._open is not None:
                         self._open.client.close_each()
                     if attempt == READ_TRIES:
-                        raise self._target.unreachable(
-                            f"GET {path}, {attempt} times", str(silence)
-                        ) from silence
+                        raise self._lost(f"GET {path}, {attempt} times", silence) from silence
                 else:
                     asked = "retry-after" in reply.headers
                     rule = self.behaviour.retry_for("read", reply.status, reply.all_words, asked=asked)
@@ -137,7 +135,7 @@ class RedfishSession(RedfishConnection):
             self._fresh_connection()
             # An expired session is found out by something smaller than a firmware image.
             self._authorised("GET", ROOT)
-            return self._exchange(self._connected(), "POST", path, limit_s, body=body, headers=headers)
+            return self._counted(self._connected(), "POST", path, limit_s, body=body, headers=headers)
 
     def _wants_tag(self, method: str) -> bool:
         return method != "POST" or self.behaviour.etag_on_actions

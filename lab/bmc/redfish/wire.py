@@ -77,6 +77,9 @@ class WireClient(redfish.rest.v1.HttpClient):  # type: ignore[misc]  # redfish i
         tls: how its certificate is trusted; None means by the system's authorities, "none" not at all.
         close_each: a new connection for each request (facts/bmc.md Q33).
         any_encoding: leave Accept-Encoding out.
+
+    Attributes:
+        answered: whether a Redfish service has answered at that address, to this client or one before it.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class WireClient(redfish.rest.v1.HttpClient):  # type: ignore[misc]  # redfish i
         close_each: bool = False,
         any_encoding: bool = False,
     ) -> None:
+        self.answered = False
         pinned = tls.fingerprint if isinstance(tls, Tls) else None
         # It has no path for our verbs to fall back on before the adapters are in place.
         super().__init__(
