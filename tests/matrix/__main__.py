@@ -8,6 +8,7 @@
     … --again                             also what has passed on this very tree
     … --json                              the results as JSON instead of a table
     … --jobs N                            installs beside each other (default 2)
+    … --place N                           the first place, of ten ports from 9651 + 10 N (default 0)
 
 Each cell is a process with a rack of its own, so it can be ended and run again. Logs lie in `.make/matrix/`.
 """
@@ -128,6 +129,7 @@ def main() -> int:
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--place", type=int, default=0)
     options = parser.parse_args()
     digest, place = tree(), folder("matrix")
     wanted = chosen(cells(), options.cell, sample=options.sample, more=options.more)
@@ -141,7 +143,7 @@ def main() -> int:
         build_image(load_release(release), _say)
     build_deploy(_say)
     places: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for number in range(options.jobs):
+    for number in range(options.place, options.place + options.jobs):
         places.put(number)
 
     def one(cell: Cell) -> None:

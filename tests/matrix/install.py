@@ -58,6 +58,8 @@ def _install(rack: Rack, release_name: str, folder: Path) -> Happened:
     orders = [mark for mark in run.marks if mark.kind == "power"]
     switched_on = [mark.at for mark in orders if mark.name == "on"]
     reached = [mark.at for mark in run.marks if mark.name == "ssh"]
+    after = _settled(rack, before)
+    print(f"counted before: {json.dumps(before)}\ncounted after: {json.dumps(after)}", flush=True)
     seconds = {"cell": round(run.now, 1)}
     if reached:
         seconds["install"] = round(reached[-1] - switched_on[0], 1)
@@ -67,7 +69,7 @@ def _install(rack: Rack, release_name: str, folder: Path) -> Happened:
         is_fault=isinstance(error, LabFault),
         orders=len(orders),
         before=before,
-        after=_settled(rack, before),
+        after=after,
         played=control_faults.faults(rack, rack.servers[0].name).played,
         dirty=dirty,
         seconds=seconds,
