@@ -108,12 +108,14 @@ class DeadSlot(Strict):
 class MediaHabit(Strict):
     """How virtual drives behave.
 
-    `by_patch`: no actions; Image (and Inserted, where `patch_needs_inserted`) is written. `slots_in_system`
-    puts the collection under the system as well as `slot` renames the drive; `dead_slots` come first.
+    `by_task`: an insert is answered 202, and a task tells how it ends. `by_patch`: no actions; Image (and
+    Inserted, where `patch_needs_inserted`) is written. `slots_in_system` puts the collection under the
+    system as well as `slot` renames the drive; `dead_slots` come first.
     """
 
     image_stays: Flag = False
     inserted_stays_s: Annotated[float, Field(ge=0)] = 0.0
+    by_task: Flag = False
     by_patch: Flag = False
     patch_needs_inserted: Flag = False
     patch_refuses: tuple[str, ...] = ()

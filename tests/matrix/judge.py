@@ -63,7 +63,7 @@ def complaints(happened: Happened, names: str, faults: tuple[str, ...]) -> list[
     Args:
         happened: the cell.
         names: what the fault has to say, a regular expression; empty where only success is right.
-        faults: the kinds that were injected, each of which must have been played.
+        faults: the kind of each entry that was injected; each entry must have been played.
     """
     wrong = []
     if happened.outcome != "installed":
@@ -77,5 +77,12 @@ def complaints(happened: Happened, names: str, faults: tuple[str, ...]) -> list[
         wrong.append(f"{count} duplicate reset{'s' * (count > 1)}")
     if count := leaked(happened):
         wrong.append(f"{count} leaked session{'s' * (count > 1)}")
-    wrong += [f"{kind} was never played" for kind in dict.fromkeys(faults) if not happened.played.get(kind)]
+    for kind in dict.fromkeys(faults):
+        played = happened.played.get(kind, 0)
+        # Each entry has to hit; an install that ended early may have met only the first.
+        wanted = faults.count(kind) if happened.outcome == "installed" else 1
+        if not played:
+            wrong.append(f"{kind} was never played")
+        elif played < wanted:
+            wrong.append(f"{kind} was played {played} times, not {wanted}")
     return wrong

@@ -83,3 +83,7 @@ def test_resets_and_sessions_are_counted_at_the_server() -> None:
 
 def test_a_fault_that_never_happened_proves_nothing() -> None:
     assert complaints(INSTALLED, "", ("loss", "late", "late")) == ["late was never played"]
+    once = dataclasses.replace(INSTALLED, played={"bad-body": 1})
+    assert complaints(once, "", ("bad-body", "bad-body")) == ["bad-body was played 1 times, not 2"]
+    ended = dataclasses.replace(once, outcome="LabFault", is_fault=True, text="no JSON")
+    assert complaints(ended, "JSON", ("bad-body", "bad-body")) == []

@@ -564,6 +564,19 @@ def test_fragile_bmc(start: Start) -> None:
     assert bmc.played == {"Q33": 1}
 
 
+def test_media_by_task(start: Start, tmp_path: Path) -> None:
+    bmc = start("media-by-task")
+    with image_server(tmp_path) as url:
+        answer = bmc.post(INSERT, {"Image": url})
+        assert answer.status_code == 202
+        states = []
+        while not states or states[-1] != "Completed":
+            states.append(bmc.get(answer.headers["Location"]).json()["TaskState"])
+    assert states.count("Running") >= 2
+    assert bmc.get(CD).json()["Inserted"] is True
+    assert bmc.played["Q9"] == 2
+
+
 VENDORS = {
     "hpe-ilo5": ("HPE", "iLO 5"),
     "dell-idrac9": ("Dell Inc.", "15G Monolithic"),

@@ -12,9 +12,10 @@ from lab.virtual.board import Media
 from lab.virtual.faults import FaultLog
 from lab.virtual.faulty_board import FaultyBoard
 from lab.virtual.profiles import DeadSlot, MediaHabit
-from lab.virtual.redfish import messages
+from lab.virtual.redfish import messages, tasks
 from lab.virtual.redfish.face import Json, RedfishFace, Reply, Resource, action, heading, link
 from lab.virtual.redfish.faults.habit import DRIVE, MEDIA_OF_MANAGER, edited
+from lab.virtual.redfish.work import Work, WorkFailed
 
 _INSERT, _EJECT = "VirtualMedia.InsertMedia", "VirtualMedia.EjectMedia"
 
@@ -44,6 +45,8 @@ class Drives:
             return None
         if path == MEDIA_OF_MANAGER and self._dead:
             return edited(base, self._list)
+        if path == f"{DRIVE}/Actions/{_INSERT}" and self._habit.by_task:
+            return dataclasses.replace(base, post=lambda face, body: _insert_by_task(face, body, base))
         if path != DRIVE:
             gone = self._habit.by_patch and path.startswith(f"{DRIVE}/Actions/")
             return None if gone else base
@@ -93,6 +96,19 @@ class Drives:
         if not wanted["Inserted"]:
             wanted = {"Inserted": False, "Image": None}
         await base.patch(face, wanted)
+
+
+async def _insert_by_task(face: RedfishFace, body: Json, base: Resource) -> Reply:
+    async def insert(_: Work) -> None:
+        if base.post is None:
+            raise WorkFailed("The drive takes no image.")
+        try:
+            await base.post(face, body)
+        except messages.RedfishError as refusal:
+            raise WorkFailed(str(refusal)) from refusal
+
+    work = face.tasks.start("Insert media", f"{DRIVE}/Actions/{_INSERT}", insert, face.behaviour.task_kept_s)
+    return tasks.answer(work)
 
 
 class _Dead:
