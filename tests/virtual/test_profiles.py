@@ -569,7 +569,7 @@ def test_media_by_task(start: Start, tmp_path: Path) -> None:
     with image_server(tmp_path) as url:
         answer = bmc.post(INSERT, {"Image": url})
         assert answer.status_code == 202
-        states = []
+        states: list[str] = []
         while not states or states[-1] != "Completed":
             states.append(bmc.get(answer.headers["Location"]).json()["TaskState"])
     assert states.count("Running") >= 2
