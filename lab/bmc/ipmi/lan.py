@@ -108,6 +108,7 @@ class LanSession(Session):  # type: ignore[misc]  # pyghmi is untyped
         self._retries = retries
         self._unproven = False
         self._ask_again_at: float | None = None
+        self._abandoned: list[int] = []
         super().__init__(bmc=host, userid=user, password=password, port=port, onlogon=self._finished)
         pyghmi_session.Session.initting_sessions.pop((host, user, password, port, None), None)
 
@@ -185,6 +186,9 @@ class LanSession(Session):  # type: ignore[misc]  # pyghmi is untyped
         if not self.lastpayload:
             return
         if self.sessioncontext in ("EXPECTINGRAKP2", "EXPECTINGRAKP4"):
+            if self.sessioncontext == "EXPECTINGRAKP4":
+                # Where only the answer was lost, the BMC has opened that session.
+                self._abandoned.append(self.pendingsessionid)
             self._again()
             return
         self.timeout = min(2.0, self.timeout * 1.5)
@@ -298,7 +302,16 @@ class LanSession(Session):  # type: ignore[misc]  # pyghmi is untyped
             self._end(f"this user has not the privilege of an operator (completion code 0x{code:02x})")
         else:
             self.logging = False
+            self._close_abandoned()
             self._finished({"success": True})
+
+    def _close_abandoned(self) -> None:
+        """Close what log-ins of ours that were begun anew may have left; refused where there is nothing."""
+        for number in self._abandoned:
+            handle = tuple(number.to_bytes(4, "little"))
+            self.raw_command(netfn=6, command=0x3C, data=handle, retry=False, callback=_ignore)
+            self.incommand = False
+        self._abandoned = []
 
 
 def _status(code: int) -> str:
