@@ -21,6 +21,7 @@ from lab.bmc.quirk_model import Behaviour, QuirkFile
 from lab.bmc.quirks import Catalogue
 from lab.bmc.sol.stream import SolStream
 from lab.bmc.target import Account, Target, Unsupported
+from lab.deadline import Deadline
 from lab.errors import BmcAccountLocked, BmcBusy, BmcCredentials, BmcRefused, LabFault
 from lab.virtual.ipmi.faults import IpmiFaults
 from tests.virtual.responder import PASSWORD, SOL_PASSWORD, SOL_USER, USER, Running, responder
@@ -149,6 +150,17 @@ def test_two_hundred_reads_over_a_bad_network_are_two_hundred_right_answers(
     assert {"on", "off"} == set(answers)
     status = bmc.status
     assert status["lost"] + status["doubled"] + status["delayed"] > 10
+
+
+def test_a_log_in_whose_last_answer_is_lost_leaves_no_session(errant: Errant) -> None:
+    bmc, ours = errant(from_bmc={"loss": {"after": 3, "times": 1}})
+    ours.power()
+    ours.close()
+    deadline = Deadline.after(5, "the sessions to be closed")
+    while bmc.status["sessions"]["open"] and not deadline.passed:
+        time.sleep(0.05)
+    assert (bmc.status["lost"], bmc.status["sessions"]["opened"]) == (1, 2)
+    assert (bmc.status["sessions"]["open"], bmc.status["sessions"]["closed"]) == (0, 2)
 
 
 @pytest.mark.parametrize("fault", [{"loss": 0.1}, {"duplicate": 1.0}, {"late": 0.1, "late_s": 0.6}], ids=str)
