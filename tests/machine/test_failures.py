@@ -198,3 +198,29 @@ def test_media_that_the_bmc_lost_is_named_as_the_cause(bench: Bench, monkeypatch
     error, _ = failure_of(bench)
     assert type(error) is errors.LabFault
     assert "lost the install media" in error.message
+
+
+def test_media_that_are_lost_while_the_deploy_ram_os_is_awaited_end_the_wait(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.machine.deploy_boot._LOOK_EVERY_S", 0.2)
+    server = bench.servers["s1"]
+    server.boots_cd = False
+    server.after = lambda order: setattr(server, "media_seen", None) if order == "power on" else None
+    error, took = failure_of(bench)
+    assert type(error) is errors.LabFault
+    assert "lost the install media" in error.message
+    assert took < 10
+
+
+@pytest.mark.parametrize(("name", "medium"), [("s1", "install medium"), ("s2", "network")])
+def test_a_boot_from_the_disk_in_place_of_the_deploy_ram_os_is_the_bmcs_fault(
+    bench: Bench, name: str, medium: str
+) -> None:
+    server = bench.servers[name]
+    server.installer = list(XEN_BOOT)
+    server.did_not_boot = lambda device: False  # type: ignore[method-assign]
+    error, took = failure_of(bench, name)
+    assert type(error) is errors.LabFault
+    assert f"booted from its disk, not from the {medium}" in error.message
+    assert took < 10
