@@ -5,7 +5,12 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# How long one example takes depends on what else the machine does; it says nothing about a parser.
+hypothesis.settings.register_profile("loaded", deadline=None)
+hypothesis.settings.load_profile("loaded")
 
 
 def pytest_configure(config: pytest.Config) -> None:
