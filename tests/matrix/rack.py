@@ -46,7 +46,7 @@ def rack_for(cell: Cell, place: int, folder: Path) -> Rack:
         "disks": [{"serial": serial, "erase": True}],
         "virtual": {
             "machine": cell.server.machine,
-            "cpus": 2,
+            "cpus": 1,
             "memory": "3 GiB",
             "disks": {serial: {"bus": cell.server.bus, "size": "16 GiB"}},
             "nics": {mac: cell.server.nic},
